@@ -1,0 +1,405 @@
+"""What behaviour may ask of the world: one Protocol per part, implemented by storage, github and similarity.
+
+Every method that touches an account's data takes the account first; an implementation gives no row of
+another account, whatever else it is asked (row-level security is the second wall).
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from bot.core.records import (
+    Account,
+    AppIdentity,
+    Candidate,
+    Comment,
+    Delivery,
+    Effect,
+    Installation,
+    InstallationState,
+    Issue,
+    Job,
+    NewJob,
+    Outcome,
+    Ranking,
+    Repository,
+    RepositoryName,
+    RepositoryState,
+    Role,
+    StoredIssue,
+    Suggestion,
+    Tier,
+    Vector,
+)
+
+
+class Inbox(Protocol):
+    """Hop 4: makes a delivery durable together with its job."""
+
+    async def accept(self, delivery: Delivery, job: NewJob) -> bool:
+        """Store both in one transaction; False where the delivery id is known already (nothing changes).
+
+        Raises StorageUnavailableError: answer 503, GitHub keeps the delivery for redelivery.
+        """
+        ...
+
+    async def read(self, job: Job) -> Delivery:
+        """The delivery that a `delivery` job is about. Raises DeadError where it was purged."""
+        ...
+
+
+class Jobs(Protocol):
+    """The queue. Every write after `claim` is fenced by worker and attempt: LeaseLostError, nothing written."""
+
+    async def enqueue(self, *jobs: NewJob) -> int:
+        """Put jobs on the queue; returns how many were new (not dropped by `dedupe`)."""
+        ...
+
+    async def claim(self, worker: Any, *, limit: int = 1) -> list[Job]:
+        """Lease jobs that are due, or whose lease ran out, by lane, below the account's cap."""
+        ...
+
+    async def extend(self, job: Job) -> None:
+        """Renew the lease (the heartbeat)."""
+        ...
+
+    async def save_progress(self, job: Job, progress: Mapping[str, Any]) -> None:
+        """Keep how far a long job got; a later attempt finds it in `job.progress`."""
+        ...
+
+    async def finish(self, job: Job, note: str | None = None) -> None:
+        """Done; `note` says in words why there was nothing to do, if so."""
+        ...
+
+    async def give_back(self, job: Job, *, after: float, reason: str, counts: bool) -> None:
+        """Ready again in `after` seconds; the attempt is taken back where it does not count."""
+        ...
+
+    async def bury(self, job: Job, reason: str) -> None:
+        """Dead letter, with its reason."""
+        ...
+
+
+class Accounts(Protocol):
+    """Accounts, their installations and their tiers."""
+
+    async def install(
+        self, account: Account, installation_id: int, repositories: Sequence[RepositoryName]
+    ) -> list[Repository]:
+        """Record an installation and the repositories it brought; returns those that are to be indexed.
+
+        A known account keeps its tier. Above the tier's repositories the rest is INACTIVE with the reason. Race free.
+        """
+        ...
+
+    async def add_repositories(
+        self, account_id: int, installation_id: int, repositories: Sequence[RepositoryName]
+    ) -> list[Repository]:
+        """As in `install`, for repositories added later; returns those to be indexed."""
+        ...
+
+    async def remove_repositories(self, account_id: int, repository_ids: Sequence[int]) -> list[Repository]:
+        """Purge repositories and all their rows; returns what they were, so that collections can go too."""
+        ...
+
+    async def uninstall(self, account_id: int, installation_id: int) -> list[Repository]:
+        """Purge the account's data (usage totals stay); returns the repositories it had."""
+        ...
+
+    async def set_state(self, account_id: int, installation_id: int, state: InstallationState) -> None:
+        """Suspend, resume or park an installation."""
+        ...
+
+    async def installation(self, installation_id: int) -> Installation | None:
+        """The installation, by GitHub's id: the one look-up that finds the account of an event."""
+        ...
+
+    async def account(self, account_id: int) -> Account | None:
+        """The account."""
+        ...
+
+    async def tier(self, account_id: int) -> Tier:
+        """The limits of the account's tier."""
+        ...
+
+
+class Repositories(Protocol):
+    """Repository rows."""
+
+    async def get(self, account_id: int, repository_id: int) -> Repository | None:
+        """The repository, where it is this account's."""
+        ...
+
+    async def list(self, account_id: int) -> list[Repository]:
+        """All of the account's repositories, by name."""
+        ...
+
+    async def rename(self, account_id: int, name: RepositoryName) -> None:
+        """Owner, name and visibility as GitHub tells them now; the collection keeps its name."""
+        ...
+
+    async def set_state(
+        self, account_id: int, repository_id: int, state: RepositoryState, reason: str | None = None
+    ) -> None:
+        """Move a repository to a state."""
+        ...
+
+    async def indexed(self, account_id: int, repository_id: int, *, total: int | None) -> None:
+        """The index is complete: ACTIVE, `indexed_at` now, `issues_indexed` recounted, `issues_total` as told."""
+        ...
+
+    async def calibrated(self, account_id: int, repository_id: int, threshold: float, model: str) -> None:
+        """Keep the score from which the bot speaks."""
+        ...
+
+    async def config_reported(self, account_id: int, repository_id: int, sha: str) -> bool:
+        """Remember that this invalid config was reported; False where it had been already."""
+        ...
+
+
+class Issues(Protocol):
+    """Issue rows: text, state, vectors. A version older than the stored one changes nothing."""
+
+    async def save(self, account_id: int, issues: Sequence[Issue], *, room: int | None = None) -> "Saved":
+        """Insert or update by `updated_at`; tombstones stay dead.
+
+        `room` is how many issues the repository may hold: above it the least useful ones (closed before open,
+        least recently updated first) leave. All issues of one call belong to one repository.
+        """
+        ...
+
+    async def get(
+        self, account_id: int, repository_id: int, numbers: Sequence[int]
+    ) -> dict[int, StoredIssue]:
+        """Issues by number; what is not stored is left out."""
+        ...
+
+    async def set_vectors(
+        self,
+        account_id: int,
+        repository_id: int,
+        model: str,
+        vectors: Mapping[int, tuple[bytes, Vector, Vector]],
+    ) -> None:
+        """Keep title and text vectors by number; only where the content hash (first value) is still the same."""
+        ...
+
+    async def unembedded(self, account_id: int, repository_id: int, model: str, limit: int) -> list[Issue]:
+        """Issues without vectors of this model, oldest number first."""
+        ...
+
+    def stream(
+        self, account_id: int, repository_id: int, *, after_revision: int = 0
+    ) -> AsyncIterator[list[StoredIssue]]:
+        """All issues whose revision is above, in batches, by revision."""
+        ...
+
+    async def removed_since(self, account_id: int, repository_id: int, after_revision: int) -> list[int]:
+        """Numbers of issues that left since that revision."""
+        ...
+
+    async def delete(
+        self, account_id: int, repository_id: int, numbers: Sequence[int], at: datetime
+    ) -> list[int]:
+        """Replace issues by tombstones without content; a late event cannot bring them back. Returns those there were."""
+        ...
+
+    async def count(self, account_id: int, repository_id: int) -> int:
+        """How many issues are stored."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What `Issues.save` changed, by issue number."""
+
+    changed_text: tuple[int, ...]  # new, or with another title or body: to be embedded
+    changed: tuple[int, ...]  # any change, `changed_text` included
+    evicted: tuple[int, ...]  # left to make room; gone from the rows, to be taken out of the collection
+
+
+class Suggestions(Protocol):
+    """Suggestions and what people did with them."""
+
+    async def save(self, suggestion: Suggestion) -> None:
+        """Insert, or replace the one of the same issue."""
+        ...
+
+    async def get(self, account_id: int, repository_id: int, number: int) -> Suggestion | None:
+        """The suggestion of an issue."""
+        ...
+
+    async def record(self, outcome: Outcome) -> None:
+        """Add an outcome; the same one twice counts once."""
+        ...
+
+    async def refused(self, account_id: int, repository_id: int, number: int) -> frozenset[int | None]:
+        """Candidates that were rejected for an issue; None is in it where the whole suggestion was."""
+        ...
+
+
+class Effects(Protocol):
+    """Outward writes: intent first, marked, looked up before any repeat."""
+
+    async def intend(self, account_id: int, repository_id: int, number: int, key: str, body: str) -> Effect:
+        """The effect of that key: a new INTENT, or the one there is, unchanged."""
+        ...
+
+    async def get(self, account_id: int, repository_id: int, number: int, key: str) -> Effect | None:
+        """The effect of that key."""
+        ...
+
+    async def sending(self, effect: Effect, body: str) -> Effect:
+        """Mark it SENDING with the body that will be sent; raises LeaseLostError where somebody else moved it since."""
+        ...
+
+    async def done(self, effect: Effect, github_id: int | None) -> Effect:
+        """Mark it DONE."""
+        ...
+
+    async def reset(self, effect: Effect) -> Effect:
+        """Back to INTENT: GitHub certainly did not take it."""
+        ...
+
+    async def cancel(self, effect: Effect) -> Effect:
+        """It shall not be written."""
+        ...
+
+    async def spoken_today(self, account_id: int, repository_id: int, number: int) -> int:
+        """How many comments of ours an issue got in the last 24 hours."""
+        ...
+
+
+class Usage(Protocol):
+    """Counters per account and day."""
+
+    async def add(self, account_id: int, metric: str, amount: int = 1) -> None:
+        """Count. `metric` is one of indexed_issues, suggestions, comments, commands."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """`.github/deja-view.yml` as GitHub holds it on the default branch."""
+
+    sha: str
+    content: bytes  # empty where `problem` is set
+    problem: str | None = None  # why it could not be read as a file: a directory, a link, too large
+
+
+class RepositoryGitHub(Protocol):
+    """GitHub as one repository's installation token shows it. Every method may raise GitHubError."""
+
+    async def issue(self, number: int) -> Issue:
+        """One issue, fresh."""
+        ...
+
+    def issues(self, *, state: str, page: int) -> AsyncIterator[tuple[int, list[Issue]]]:
+        """Issues and pull requests, most recently updated first, from that page on: (page, up to 100)."""
+        ...
+
+    async def issue_count(self, *, pull_requests: bool) -> int:
+        """How many issues (and pull requests) the repository has in all."""
+        ...
+
+    async def comment(self, number: int, body: str) -> int:
+        """Post a comment; returns its id."""
+        ...
+
+    async def edit_comment(self, comment_id: int, body: str) -> None:
+        """Replace a comment's body."""
+        ...
+
+    async def own_comments(self, number: int, since: datetime) -> list[Comment]:
+        """Comments that our App wrote on an issue since then."""
+        ...
+
+    async def get_comment(self, comment_id: int) -> Comment:
+        """One comment, fresh."""
+        ...
+
+    async def react(self, comment_id: int, content: str) -> None:
+        """Add a reaction ("eyes", "+1", "confused", "rocket") to a comment."""
+        ...
+
+    async def thumbs_down(self, comment_id: int) -> list[tuple[int, str]]:
+        """Who gave 👎 to a comment: (user id, login), bots left out."""
+        ...
+
+    async def role(self, login: str) -> Role:
+        """What a person may do here, asked of GitHub now."""
+        ...
+
+    async def add_labels(self, number: int, labels: Sequence[str]) -> None:
+        """Add labels, keeping the others."""
+        ...
+
+    async def remove_label(self, number: int, label: str) -> None:
+        """Take one label off; fine where it is not there."""
+        ...
+
+    async def close_as_duplicate(self, number: int, of: int) -> None:
+        """Close with the reason duplicate, marked as a duplicate of `of`."""
+        ...
+
+    async def config_file(self) -> ConfigFile | None:
+        """The repository's config on its default branch, read with a token for that alone; None if absent."""
+        ...
+
+    async def name(self) -> RepositoryName:
+        """What the repository is called now, found by its id."""
+        ...
+
+
+class GitHub(Protocol):
+    """GitHub as the App sees it."""
+
+    async def identity(self) -> AppIdentity:
+        """Who we are."""
+        ...
+
+    def repository(self, repository: Repository) -> RepositoryGitHub:
+        """The repository, through a token scoped to its id."""
+        ...
+
+    def installation_repositories(self, installation_id: int) -> AsyncIterator[list[RepositoryName]]:
+        """All repositories that an installation sees, a page at a time."""
+        ...
+
+
+class Similarity(Protocol):
+    """Finds earlier reports. Tenant aware: everything happens inside one repository's collection."""
+
+    @property
+    def model(self) -> str:
+        """Names the embedding model and the scorer; a threshold belongs to one."""
+        ...
+
+    async def index(self, repository: Repository, numbers: Sequence[int]) -> int:
+        """Embed these stored issues and put them into the collection; returns how many were embedded."""
+        ...
+
+    async def forget(self, repository: Repository, numbers: Sequence[int]) -> None:
+        """Take issues out of the collection and of every cache."""
+        ...
+
+    async def rank(self, repository: Repository, issue: Issue, *, limit: int = 10) -> Ranking:
+        """Earlier issues (lower number, created before) by score. Degrades as `Ranking.degraded` says."""
+        ...
+
+    async def compare(self, repository: Repository, issue: Issue, other: int) -> Candidate | None:
+        """The score of one pair, for `why`; None where the other is not indexed."""
+        ...
+
+    async def calibrate(self, repository: Repository, budget: float) -> float:
+        """The score above which a share `budget` of this repository's own past issues lies."""
+        ...
+
+    async def rebuild(self, repository: Repository) -> int:
+        """Make the collection anew from PostgreSQL; returns how many records it has."""
+        ...
+
+    async def drop(self, repository: Repository) -> None:
+        """Delete the collection and forget every cached word of the repository."""
+        ...
