@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 from bot.core.ports import (
     Accounts,
+    Configs,
     Effects,
     GitHub,
     Inbox,
     Issues,
     Jobs,
+    Observations,
     Repositories,
     Similarity,
     Suggestions,
@@ -37,10 +39,13 @@ class Services:
     effects: Effects
     usage: Usage
     github: GitHub
+    configs: Configs
     similarity: Similarity
+    observations: Observations
     app: AppIdentity
     marker_key: bytes  # signs the hidden markers
-    clock: Callable[[], datetime] = now
+    web_url: str = "https://github.com"  # where people see what we link to
+    clock: Callable[[], datetime] = now  # what an issue's age is measured with
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from bot.core.records import (
     Tier,
     Vector,
 )
+from bot.core.repo_config import ConfigOutcome
 
 
 class Inbox(Protocol):
@@ -230,6 +231,10 @@ class Suggestions(Protocol):
         """The suggestion of an issue."""
         ...
 
+    async def duplicate_of(self, account_id: int, repository_id: int, number: int) -> int | None:
+        """The issue that this one was confirmed to be a duplicate of, if any (the last confirmation counts)."""
+        ...
+
     async def record(self, outcome: Outcome) -> None:
         """Add an outcome; the same one twice counts once."""
         ...
@@ -288,6 +293,30 @@ class ConfigFile:
     problem: str | None = None  # why it could not be read as a file: a directory, a link, too large
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A repository's config as it stands: `sha` is GitHub's name of the file's content, "" where it is absent."""
+
+    sha: str
+    outcome: ConfigOutcome
+
+
+class Configs(Protocol):
+    """The repositories' own configs, read from GitHub and remembered for a minute."""
+
+    async def of(self, repository: Repository) -> LoadedConfig:
+        """The config on the default branch. Raises GitHubError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Something our App wrote: a comment by its id, an issue by its number."""
+
+    id: int
+    body: str
+
+
 class RepositoryGitHub(Protocol):
     """GitHub as one repository's installation token shows it. Every method may raise GitHubError."""
 
@@ -311,8 +340,16 @@ class RepositoryGitHub(Protocol):
         """Replace a comment's body."""
         ...
 
-    async def own_comments(self, number: int, since: datetime) -> list[Comment]:
+    async def own_comments(self, number: int, since: datetime) -> list[Written]:
         """Comments that our App wrote on an issue since then."""
+        ...
+
+    async def open_issue(self, title: str, body: str) -> int:
+        """Open an issue; returns its number."""
+        ...
+
+    async def own_issues(self, since: datetime) -> list[Written]:
+        """Issues that our App opened since then."""
         ...
 
     async def get_comment(self, comment_id: int) -> Comment:
@@ -365,6 +402,22 @@ class GitHub(Protocol):
 
     def installation_repositories(self, installation_id: int) -> AsyncIterator[list[RepositoryName]]:
         """All repositories that an installation sees, a page at a time."""
+        ...
+
+
+class Observations(Protocol):
+    """What is counted about behaviour, for the operator."""
+
+    def decided(self, outcome: str) -> None:
+        """A suggestion was decided: "spoken" or "silent"."""
+        ...
+
+    def commented(self, seconds: float) -> None:
+        """A first comment was posted, that long after its issue was opened."""
+        ...
+
+    def indexed(self, issues: int) -> None:
+        """Issues were embedded."""
         ...
 
 

@@ -1,0 +1,46 @@
+"""What a verified delivery becomes: which job, in which lane, behind which others."""
+
+from typing import Any
+from uuid import UUID
+
+from bot.core.records import Lane, NewJob
+
+DELIVERY = "delivery"
+"""The kind of the job that handles one delivery."""
+
+
+def serial_of(event: str, payload: dict[str, Any], installation_id: int | None, repository_id: int | None) -> str | None:
+    """What must not run at the same time: one issue's events, or one installation's."""
+    issue = payload.get("issue")
+    number = issue.get("number") if isinstance(issue, dict) else None
+    if repository_id is not None and type(number) is int:
+        return f"issue:{repository_id}:{number}"
+    if event.startswith("installation") and installation_id is not None:
+        return f"installation:{installation_id}"
+    return None
+
+
+def job_for(event: str, payload: dict[str, Any], installation_id: int | None, repository_id: int | None, delivery_id: UUID) -> NewJob:
+    """The job of a delivery; commands wait for webhooks, because an index that is behind answers wrong."""
+    return NewJob(
+        kind=DELIVERY,
+        lane=Lane.COMMAND if event == "issue_comment" else Lane.WEBHOOK,
+        serial=serial_of(event, payload, installation_id, repository_id),
+        delivery_id=delivery_id,
+    )
+
+
+def ignored(event: str, payload: dict[str, Any], app_id: int | None) -> str | None:
+    """Why a routed delivery needs no job, in words; None where it does.
+
+    Comments by bots never hold commands, ours least of all: answering them is how bots talk to each other for ever.
+    """
+    if event != "issue_comment":
+        return None
+    sender, comment = payload.get("sender"), payload.get("comment")
+    if isinstance(sender, dict) and sender.get("type") == "Bot":
+        return "a bot's comment"
+    via = comment.get("performed_via_github_app") if isinstance(comment, dict) else None
+    if isinstance(via, dict) and app_id is not None and via.get("id") == app_id:
+        return "our own comment"
+    return None

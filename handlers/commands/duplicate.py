@@ -1,0 +1,51 @@
+"""`/dejaview duplicate of #N`: a person says so, and the issue is labelled and closed as a duplicate."""
+
+from bot.core.context import Context
+from bot.core.errors import GoneError, MovedError, NotFoundError, TellError
+from bot.core.records import Outcome, OutcomeKind, Repository
+from handlers.invocation import Ack, Invocation
+
+LONGEST_CHAIN = 50
+"""Duplicates of duplicates that are followed before the chain is taken for a circle."""
+
+
+async def duplicate(ctx: Context, call: Invocation) -> Ack:
+    """Validate, resolve to the issue that is still the original, label, close, remember."""
+    repository, number, named = call.repository, call.issue.number, call.command.number
+    assert named is not None
+    await ensure_usable(ctx, repository, number, named)
+    root = await root_of(ctx, repository, number, named)
+    github = ctx.services.github.repository(repository)
+    if call.config.labels.duplicate:
+        await github.add_labels(number, [call.config.labels.duplicate])
+    await github.close_as_duplicate(number, root)
+    outcome = Outcome(
+        repository.account_id, repository.id, number, root, OutcomeKind.CONFIRMED, call.comment.author_id, "command"
+    )
+    await ctx.services.suggestions.record(outcome)
+    return Ack.DONE
+
+
+async def ensure_usable(ctx: Context, repository: Repository, number: int, named: int) -> None:
+    """Raises TellError where #N cannot be what this issue is a duplicate of."""
+    if named == number:
+        raise TellError("An issue cannot be a duplicate of itself.")
+    try:
+        target = await ctx.services.github.repository(repository).issue(named)
+    except (NotFoundError, GoneError, MovedError):
+        raise TellError(f"There is no issue {named} in this repository.") from None
+    if target.is_pull_request:
+        raise TellError(f"{named} is a pull request, and an issue can only be a duplicate of an issue.")
+
+
+async def root_of(ctx: Context, repository: Repository, number: int, named: int) -> int:
+    """Follow confirmed duplicates from #N to the one that is none. Raises TellError where that leads back here."""
+    root = named
+    for _ in range(LONGEST_CHAIN):
+        following = await ctx.services.suggestions.duplicate_of(repository.account_id, repository.id, root)
+        if following is None:
+            return root
+        root = following
+        if root == number:
+            break
+    raise TellError(f"{named} was itself closed as a duplicate of this issue; that would be a circle.")

@@ -1,0 +1,23 @@
+"""`/dejaview index [status|refresh]`: what is indexed, or index it anew."""
+
+from bot.core.comment import index_reply
+from bot.core.context import Context
+from bot.core.records import Role
+from bot.core.errors import TellError
+from handlers.installation import index_job
+from handlers.invocation import Ack, Invocation
+from handlers.writing import write_comment
+
+
+async def index(ctx: Context, call: Invocation) -> Ack:
+    """Tell the state of the index, or queue a refresh (administrators)."""
+    repository = call.repository
+    if call.command.action == "refresh":
+        if call.role < Role.ADMIN:
+            raise TellError("Only an administrator of this repository can refresh the index.")
+        await ctx.services.jobs.enqueue(index_job(repository, fresh=True))
+        return Ack.STARTED
+    count = await ctx.services.issues.count(repository.account_id, repository.id)
+    body = index_reply(ctx.services.marker_key, repository, call.issue.number, call.reply_key, count)
+    await write_comment(ctx, repository, call.issue.number, call.reply_key, body)
+    return Ack.DONE

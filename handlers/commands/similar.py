@@ -1,0 +1,23 @@
+"""`/dejaview similar [N] [state:…]`: the nearest earlier issues, whatever their score."""
+
+from bot.core.comment import similar_comment
+from bot.core.context import Context
+from bot.core.errors import TellError
+from handlers.invocation import Ack, Invocation
+from handlers.writing import SUGGESTION, write_comment
+
+OVERFETCH = 5
+"""How many more candidates are ranked for each one shown, so that a filter by state still fills the list."""
+
+
+async def similar(ctx: Context, call: Invocation) -> Ack:
+    """Refresh the issue's one comment with up to N matches."""
+    repository, number, limit = call.repository, call.issue.number, call.command.limit
+    stored = (await ctx.services.issues.get(repository.account_id, repository.id, [number])).get(number)
+    if stored is None:
+        raise TellError("This issue is not in the index. `/dejaview index status` says what is.")
+    ranking = await ctx.services.similarity.rank(repository, stored.issue, limit=limit * OVERFETCH)
+    wanted = [item for item in ranking.candidates if call.command.state in ("all", item.issue.state)][:limit]
+    body = similar_comment(ctx.services.marker_key, repository, stored.issue, wanted, ctx.services.web_url)
+    await write_comment(ctx, repository, number, SUGGESTION, body)
+    return Ack.DONE

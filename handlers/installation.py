@@ -1,0 +1,133 @@
+"""`installation` and `installation_repositories`: what the App may see, and the index that follows from it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from bot.core.context import Context
+from bot.core.errors import DeadError
+from bot.core.payload import account_from, repository_name_from
+from bot.core.records import (
+    Account,
+    InstallationState,
+    Lane,
+    NewJob,
+    Repository,
+    RepositoryName,
+)
+from handlers.target import installation_id_of
+
+log = structlog.get_logger()
+
+Payload = dict[str, Any]
+
+
+def index_job(repository: Repository, *, fresh: bool = False) -> NewJob:
+    """The backfill of one repository; a second one that waits is dropped."""
+    return NewJob(
+        kind="index_repository",
+        lane=Lane.BACKFILL,
+        account_id=repository.account_id,
+        serial=f"index:{repository.id}",
+        dedupe=f"index:{repository.id}",
+        payload={"repository_id": repository.id, "fresh": fresh},
+    )
+
+
+async def index_all(ctx: Context, repositories: Sequence[Repository]) -> None:
+    """Queue the index of each repository."""
+    if repositories:
+        await ctx.services.jobs.enqueue(*(index_job(repository) for repository in repositories))
+
+
+def account_of(payload: Payload) -> Account:
+    """The account that installed the App. Raises DeadError where the payload names none."""
+    installation = payload.get("installation")
+    if not isinstance(installation, dict):
+        raise DeadError("the event names no installation")
+    return account_from(installation.get("account"))
+
+
+def names_in(payload: Payload, key: str) -> list[RepositoryName]:
+    """The repositories that a payload lists under a key."""
+    listed = payload.get(key) or []
+    if not isinstance(listed, list):
+        raise DeadError(f"`{key}` is not a list")
+    return [repository_name_from(item) for item in listed]
+
+
+async def created(ctx: Context, payload: Payload) -> None:
+    """The App was installed: record the account, index what it may see."""
+    account, installation_id = account_of(payload), installation_id_of(payload)
+    if "repositories" in payload:
+        names = names_in(payload, "repositories")
+    else:
+        pages = ctx.services.github.installation_repositories(installation_id)
+        names = [name async for page in pages for name in page]
+    repositories = await ctx.services.accounts.install(account, installation_id, names)
+    log.info("installed", audit=True, repositories=len(names), to_index=len(repositories))
+    await index_all(ctx, repositories)
+
+
+async def deleted(ctx: Context, payload: Payload) -> None:
+    """The App was removed: forget everything. The collections go first, since the rows name them."""
+    account, installation_id = account_of(payload), installation_id_of(payload)
+    installation = await ctx.services.accounts.installation(installation_id)
+    if installation is None or installation.account_id != account.id:
+        return
+    await ctx.services.accounts.set_state(account.id, installation_id, InstallationState.SUSPENDED)
+    for repository in await ctx.services.repositories.list(account.id):
+        await ctx.services.similarity.drop(repository)
+    for repository in await ctx.services.accounts.uninstall(account.id, installation_id):
+        await ctx.services.similarity.drop(repository)
+    log.info("uninstalled", audit=True)
+
+
+async def suspended(ctx: Context, payload: Payload) -> None:
+    """GitHub stopped us for this account: do nothing there, keep what is known."""
+    await ctx.services.accounts.set_state(account_of(payload).id, installation_id_of(payload), InstallationState.SUSPENDED)
+    log.info("suspended", audit=True)
+
+
+async def resumed(ctx: Context, payload: Payload) -> None:
+    """The suspension ended, or the permissions we need were granted: catch up with what happened meanwhile."""
+    account, installation_id = account_of(payload), installation_id_of(payload)
+    await ctx.services.accounts.set_state(account.id, installation_id, InstallationState.ACTIVE)
+    repositories = await ctx.services.repositories.list(account.id)
+    await index_all(ctx, [item for item in repositories if item.reason is None])
+    log.info("resumed", audit=True)
+
+
+async def repositories_added(ctx: Context, payload: Payload) -> None:
+    """The installation may see more repositories."""
+    account, installation_id = account_of(payload), installation_id_of(payload)
+    names = names_in(payload, "repositories_added")
+    if await ctx.services.accounts.installation(installation_id) is None:
+        # `added` overtook `created`: both name the account, so either may come first.
+        repositories = await ctx.services.accounts.install(account, installation_id, names)
+    else:
+        repositories = await ctx.services.accounts.add_repositories(account.id, installation_id, names)
+    await index_all(ctx, repositories)
+
+
+async def repositories_removed(ctx: Context, payload: Payload) -> None:
+    """The installation lost repositories: forget them, and use the room they leave."""
+    account = account_of(payload)
+    wanted = {name.id for name in names_in(payload, "repositories_removed")}
+    for repository in await ctx.services.repositories.list(account.id):
+        if repository.id in wanted:
+            await ctx.services.similarity.drop(repository)
+    await ctx.services.accounts.remove_repositories(account.id, sorted(wanted))
+    await index_all(ctx, await ctx.services.accounts.promote(account.id))
+
+
+ROUTES = {
+    ("installation", "created"): created,
+    ("installation", "deleted"): deleted,
+    ("installation", "suspend"): suspended,
+    ("installation", "unsuspend"): resumed,
+    ("installation", "new_permissions_accepted"): resumed,
+    ("installation_repositories", "added"): repositories_added,
+    ("installation_repositories", "removed"): repositories_removed,
+}
