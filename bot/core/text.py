@@ -1,0 +1,158 @@
+"""What of an issue's text is evidence: sanitising, cleaning, and the texts that say too little.
+
+Everything here runs over strangers' text, so every pattern is linear: no two quantifiers can share a character.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+MAX_TEXT = 65_536
+"""Code points of a title or body that are looked at: GitHub's own limit for a body."""
+
+LEXICAL_CHARS = 4_000
+DENSE_CHARS = 6_000
+DENSE_CODE_LINES = 15
+LEXICAL_CODE_LINES = 40
+"""How much is read of a text and of each code block: traces and snippets tell reports apart, dumps drown them."""
+
+MIN_LETTERS = 12
+MIN_TITLE_LETTERS = 3
+
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+IMAGE = re.compile(r"!\[[^\[\]]*\]\([^()\s]*\)?|<img [^<>]*>", re.IGNORECASE)
+URL = re.compile(r"https?://[^\s<>()\[\]\"'`]+", re.IGNORECASE)
+TAG = re.compile(r"</?(?:details|summary|br|p|b|i|em|kbd|sub|sup|pre|code|div|h[1-6])(?: [^<>]*)?/?>", re.IGNORECASE)
+CHECK_BOX = re.compile(r"[-*+] \[[ xX]\]")
+HEADING = re.compile(r"#{1,6}(?: |$)")
+MENTION = re.compile(r"#(\d{1,9})(?![\w-])(?!\s+0x)")
+ADDRESS = re.compile(r"/(?:issues|pull|discussions)/(\d{1,9})(?!\d)")
+
+FILLER = frozenset({"no response", "n/a", "na", "none", "no", "nothing", "-", "not applicable", "tbd", "..."})
+"""What issue forms and their users leave in a field that was not filled in."""
+
+TEMPLATE_HEADINGS = (
+    "actual", "additional context", "additional info", "checklist", "code of conduct", "current behavio", "describe",
+    "description", "environment", "expected", "experience", "feature request", "how to reproduce", "info", "is your feature",
+    "is there an existing", "issue type", "logs", "minimal repro", "motivation", "observed", "operating system", "os",
+    "other", "platform", "possible solution", "preflight", "prerequisites", "problem", "proposal", "relevant log",
+    "repro", "screenshot", "severity", "solution", "step", "suggest", "summary", "system info", "to reproduce",
+    "version", "what did you", "what do you", "what happened", "what is the", "what version", "what were you",
+    "which version", "your environment", "for bugs", "for new",
+)  # fmt: skip
+"""How headings of issue templates begin, lower case."""
+
+PLACEHOLDER_TITLES = frozenset(
+    {"bug", "bug report", "feature request", "feature", "issue", "problem", "help", "question", "test", "testing", "title",
+     "untitled", "no title", "new issue", "error", "crash", "enhancement", "asdf", "hello", "todo"}
+)  # fmt: skip
+
+
+def sanitise(text: str | None) -> str:
+    """Text that PostgreSQL, JSON and the tokeniser all take: no NUL, no lone surrogate, at most `MAX_TEXT` long."""
+    return UNSTORABLE.sub("\ufffd", (text or "")[:MAX_TEXT])
+
+
+def clean(title: str, body: str) -> str:
+    """What the embedder reads of an issue: its title, then its body without what templates and tools put there."""
+    return "\n".join([title.strip(), *prose(body, DENSE_CODE_LINES)])[:DENSE_CHARS]
+
+
+def lexical_body(body: str) -> str:
+    """What the lexical index reads of a body; more code than `clean`, since rare identifiers are what it lives on."""
+    return "\n".join(prose(body, LEXICAL_CODE_LINES))[:LEXICAL_CHARS]
+
+
+def prose(body: str, code_lines: int) -> Iterator[str]:
+    """The lines of a body that its author wrote, and the first lines of each code block."""
+    fence, room = "", 0
+    for line in without_comments(body[:MAX_TEXT]).splitlines():
+        text = line.strip()
+        mark = text[:3]
+        if mark in ("```", "~~~") and fence in ("", mark):
+            fence, room = ("", 0) if fence else (mark, code_lines)
+        elif fence:
+            room -= 1
+            if room >= 0 and text:
+                yield text
+        elif text and not is_boilerplate(text):
+            yield TAG.sub(" ", URL.sub(" ", IMAGE.sub(" ", text)))
+
+
+def without_comments(text: str) -> str:
+    """The text without HTML comments; one that is never closed is text."""
+    parts, at = [], 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        parts.append(text[at:start])
+        at = end + 3
+    return "".join([*parts, text[at:]])
+
+
+def is_boilerplate(line: str) -> bool:
+    """Whether a line outside code says nothing about this issue: a quote, a check box, a template's heading, filler."""
+    if line[0] == ">" or CHECK_BOX.match(line):
+        return True
+    bare = line.strip("#*_: \t").lower()
+    if bare in FILLER or not bare:
+        return True
+    is_title = HEADING.match(line) or (line.startswith("**") and line.rstrip(": ").endswith("**"))
+    return bool(is_title) and bare.startswith(TEMPLATE_HEADINGS)
+
+
+def too_thin(title: str, body: str) -> str | None:
+    """Why a text says too little to be compared with others, in words; None where it says enough."""
+    if letters(title) < MIN_TITLE_LETTERS:
+        return "the title has too few letters"
+    written = letters("".join(prose(body, DENSE_CODE_LINES)))
+    if plain(title) in PLACEHOLDER_TITLES:
+        return "the title is a placeholder"
+    if letters(title) + written < MIN_LETTERS:
+        return "the text has too few letters"
+    return None
+
+
+def letters(text: str) -> int:
+    """How many letters and digits a text has; a character of a script without spaces counts as a short word."""
+    return sum(4 if is_ideographic(char) else 1 for char in islice(text, MAX_TEXT) if char.isalnum())
+
+
+def is_ideographic(char: str) -> bool:
+    """Whether a character is Han, kana or Hangul, where one or two of them make a word."""
+    return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7af" or char >= "\U00020000"
+
+
+def plain(title: str) -> str:
+    """A title without its bracketed prefixes and punctuation, lower case."""
+    rest = title.strip()
+    while rest.startswith("[") and (end := rest.find("]")) > 0:
+        rest = rest[end + 1 :].strip()
+    return rest.strip(" \t:.!?-_*#").lower()
+
+
+def linked_numbers(text: str, full_name: str) -> set[int]:
+    """Numbers of issues of this repository (`owner/name`) that the author already points at, code blocks left out."""
+    own = full_name.casefold()
+    found = set()
+    prose_only = outside_code(text[:MAX_TEXT]).casefold()
+    for match in MENTION.finditer(prose_only):
+        start = match.start()
+        before = prose_only[max(0, start - len(own)) : start]
+        edge = prose_only[start - len(before) - 1 : start - len(before)] if before == own else prose_only[start - 1 : start]
+        if before == own or not (edge.isalnum() or edge in set("/.-_&#")):
+            found.add(int(match[1]))
+    for match in ADDRESS.finditer(prose_only):
+        if prose_only.endswith("/" + own, 0, match.start()):
+            found.add(int(match[1]))
+    return found
+
+
+def outside_code(text: str) -> str:
+    """The text without fenced blocks: `#3` in a stack trace is a frame, not an issue."""
+    kept, fence = [], ""
+    for line in text.splitlines():
+        mark = line.strip()[:3]
+        if mark in ("```", "~~~") and fence in ("", mark):
+            fence = "" if fence else mark
+        elif not fence:
+            kept.append(line)
+    return "\n".join(kept)

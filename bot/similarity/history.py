@@ -1,0 +1,195 @@
+"""What is kept in memory of one repository's issues to rank against: words, vectors, dates and authors."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bot.core.lexical import LexicalIndex, Matches, Terms
+from bot.core.records import Features, Vector
+from bot.core.scoring import POOL, bm25_z, score
+from bot.similarity.vectors import Cosines, Rows, Vectors
+
+SECONDS_A_DAY = 86_400.0
+OVERHEAD = 300
+"""Bytes of bookkeeping an issue, beside its words and vectors."""
+
+COLUMNS = np.dtype([("number", np.int64), ("created", np.float64), ("author", np.int64), ("asks", np.bool_)])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One issue as the history sees it, whether it is to be kept or to be compared."""
+
+    number: int
+    created: float  # seconds since 1970
+    author: int  # GitHub's user id, 0 for a ghost
+    asks: bool  # whether the bot would ever comment on it: no bot's issue, no placeholder
+    digest: bytes  # of the text that the vectors were made from
+    terms: Terms
+    title: Vector | None  # None where there is no vector
+    text: Vector | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An earlier issue with its score."""
+
+    number: int
+    score: float
+    features: Features
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One issue against all rows."""
+
+    asked: Entry
+    earlier: npt.NDArray[np.bool_]  # rows that the issue may be compared with
+    words: Matches
+    best_words: Rows  # by BM25, best first
+    texts: Cosines | None
+
+
+class History:
+    """The issues of one repository. Plain computation: no clock, no I/O, no thread of its own."""
+
+    def __init__(self, lexical: LexicalIndex | None = None) -> None:
+        self.lexical = lexical or LexicalIndex()
+        self.vectors = Vectors()
+        self._row: dict[int, int] = {}
+        self._free: list[int] = []
+        self._digests: dict[int, bytes] = {}
+        self._columns = np.zeros(64, COLUMNS)
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._row
+
+    def put(self, entry: Entry) -> None:
+        """Keep an issue, or replace it. Call `refit` when a batch is done."""
+        row = self._row.get(entry.number)
+        if row is None:
+            row = self._row[entry.number] = self._free.pop() if self._free else len(self._row)
+        if row >= len(self._columns):
+            self._columns = np.concatenate([self._columns, np.zeros(len(self._columns), COLUMNS)])
+        self._columns[row] = (entry.number, entry.created, entry.author, entry.asks)
+        self._digests[row] = entry.digest
+        self.lexical.put(row, entry.terms)
+        self.vectors.put(row, entry.title, entry.text)
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Drop issues; unknown numbers are fine."""
+        for number in numbers:
+            row = self._row.pop(number, None)
+            if row is not None:
+                self.lexical.remove(row)
+                self.vectors.put(row, None, None)
+                self._columns[row]["number"] = 0
+                del self._digests[row]
+                self._free.append(row)
+
+    def refit(self) -> None:
+        """Fit the whitening anew where the history has outgrown it."""
+        self.vectors.refit(np.array([self._row[number] for number in sorted(self._row)], np.intp))
+
+    def entries(self) -> list[Entry]:
+        """All issues as they were put, oldest first."""
+        return [self.entry(number) for number in sorted(self._row)]
+
+    def entry(self, number: int) -> Entry:
+        """An issue as it was put. Raises KeyError where it is not there."""
+        row = self._row[number]
+        _, created, author, asks = self._columns[row].item()
+        title, text = self.vectors.get(row) or (None, None)
+        return Entry(number, created, author, asks, self._digests[row], self.lexical.terms(row), title, text)
+
+    def search(self, asked: Entry, dense: Iterable[int] | None = None, limit: int = POOL) -> list[Scored]:
+        """Earlier issues, best first.
+
+        `dense` are the numbers of the nearest texts where an index found them; None has every vector compared here.
+        """
+        compared = self._compare(asked)
+        pool = set(compared.best_words[:POOL].tolist())
+        if compared.texts is not None:
+            raw, whitened = compared.texts.raw, compared.texts.whitened
+            pool.update(top(raw, compared.earlier, POOL) if dense is None else self._rows(dense))
+            pool.update(() if whitened is None else top(whitened, compared.earlier, POOL))
+        rows = np.array([row for row in pool if compared.earlier[row]], np.intp)
+        return sorted(self._scored(compared, rows), key=lambda item: (-item.score, -item.number))[:limit]
+
+    def compare(self, asked: Entry, other: int) -> Scored | None:
+        """The score of one pair; None where the other is not an earlier issue of this history."""
+        compared = self._compare(asked)
+        row = self._row.get(other)
+        if row is None or not compared.earlier[row]:
+            return None
+        return self._scored(compared, np.array([row]))[0]
+
+    def nearest(self, asked: Entry, count: int) -> list[int]:
+        """Numbers of the earlier issues whose texts are nearest, best first: what a vector index is to find."""
+        compared = self._compare(asked)
+        if compared.texts is None:
+            return []
+        found = top(compared.texts.raw, compared.earlier, count)
+        return [int(self._columns["number"][row]) for row in found]
+
+    def later(self, asked: Entry) -> int:
+        """How many issues are not earlier than this one: a vector index may bring all of them first."""
+        return len(self) - int(self._earlier(asked).sum())
+
+    def size(self) -> int:
+        """An estimate of the bytes held."""
+        return self.lexical.size() + self.vectors.size() + OVERHEAD * len(self)
+
+    def _rows(self, numbers: Iterable[int]) -> list[int]:
+        return [self._row[number] for number in numbers if number in self._row]
+
+    def _earlier(self, asked: Entry) -> npt.NDArray[np.bool_]:
+        size = len(self._row) + len(self._free)
+        number, created = self._columns["number"][:size], self._columns["created"][:size]
+        earlier: npt.NDArray[np.bool_] = (number > 0) & (number < asked.number) & (created <= asked.created)
+        return earlier
+
+    def _compare(self, asked: Entry) -> Comparison:
+        earlier = self._earlier(asked)
+        words = self.lexical.match(asked.terms, len(earlier), without=self._row.get(asked.number))
+        best = top(words.text, earlier & (words.text > 0), POOL + 1)
+        texts = None if asked.text is None else self.vectors.texts(asked.text, len(earlier))
+        return Comparison(asked, earlier, words, best, texts)
+
+    def _scored(self, compared: Comparison, rows: Rows) -> list[Scored]:
+        """Score these rows."""
+        asked, words, texts = compared.asked, compared.words, compared.texts
+        columns = self._columns[rows]
+        titles = None if asked.title is None else self.vectors.titles(asked.title, rows)
+        whitened = texts is not None and texts.whitened is not None and titles is not None
+        nothing = [None] * len(rows)
+        table = zip(
+            columns["number"].tolist(),
+            np.zeros(len(rows)) if titles is None else titles.raw.tolist(),
+            np.zeros(len(rows)) if texts is None else texts.raw[rows].tolist(),
+            words.title[rows].tolist(),
+            bm25_z(words.text[rows], words.text[compared.best_words]).tolist(),
+            ((asked.created - columns["created"]) / SECONDS_A_DAY).tolist(),
+            ((columns["author"] == asked.author) & (asked.author != 0)).tolist(),
+            titles.whitened.tolist() if whitened else nothing,
+            texts.whitened[rows].tolist() if whitened else nothing,
+            np.log1p(words.rare[rows]).tolist(),
+            strict=True,
+        )
+        features = [(number, Features(*values)) for number, *values in table]
+        return [Scored(number, score(item), item) for number, item in features]
+
+
+def top(values: npt.NDArray[np.floating], allowed: npt.NDArray[np.bool_], count: int) -> Rows:
+    """The rows with the greatest values among the allowed ones, best first."""
+    rows = np.flatnonzero(allowed)
+    found = values[rows]
+    if len(rows) > count:
+        cut = np.argpartition(-found, count)[:count]
+        rows, found = rows[cut], found[cut]
+    return rows[np.argsort(-found, kind="stable")]
