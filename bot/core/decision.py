@@ -95,7 +95,10 @@ def candidates_of(question: Question) -> list[Candidate]:
     known = linked_numbers(f"{issue.title}\n{issue.body}", question.full_name)
     return [
         item
-        for item in sorted(question.ranking.candidates, key=lambda item: -item.score if item.score == item.score else math.inf)
+        for item in sorted(
+            question.ranking.candidates,
+            key=lambda item: -item.score if item.score == item.score else math.inf,
+        )
         if item.number < issue.number and item.number not in question.refused and item.number not in known
     ]
 
@@ -103,7 +106,11 @@ def candidates_of(question: Question) -> list[Candidate]:
 def silence(question: Question, eligible: Sequence[Candidate], threshold: float) -> str:
     """Why no candidate was good enough."""
     if not eligible:
-        return "no earlier issue left to name" if question.ranking.candidates else "no earlier issue shares anything with it"
+        return (
+            "no earlier issue left to name"
+            if question.ranking.candidates
+            else "no earlier issue shares anything with it"
+        )
     return f"the best candidate #{eligible[0].number} scores {eligible[0].score:.1f}, below {threshold:.1f}"
 
 

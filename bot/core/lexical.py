@@ -7,7 +7,8 @@ turns negative. Statistics always describe the issues that are in the index at t
 import math
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +78,9 @@ class Postings:
         for entry in document:
             self._posting(entry >> TF_BITS).append(row << TF_BITS | entry & TF_MAX)
         if row >= len(self._lengths):
-            self._lengths = np.concatenate([self._lengths, np.zeros(max(row, len(self._lengths)), np.float32)])
+            self._lengths = np.concatenate(
+                [self._lengths, np.zeros(max(row, len(self._lengths)), np.float32)]
+            )
         self._by_row[row] = document
         self._lengths[row] = sum(entry & TF_MAX for entry in document)
         self._total += int(self._lengths[row])
@@ -134,7 +137,7 @@ class View:
     postings: Postings
     issues: int
     average: float  # tokens a row
-    own: Set[int]  # terms that occur in one row more than this view may see
+    own: AbstractSet[int]  # terms that occur in one row more than this view may see
 
     def containing(self, term: int) -> int:
         """In how many of the rows of this view a term occurs."""
@@ -155,7 +158,7 @@ class View:
         at, count = packed >> TF_BITS, (packed & TF_MAX).astype(np.float32)
         norm = K1 * (1 - B + B * self.postings.lengths(int(at.max()) + 1) / self.average)
         values = np.repeat(gains, [len(item) for item in found]) * count / (count + norm[at])
-        return np.bincount(at, values, rows)[:rows]
+        return np.bincount(at, values, rows)[:rows].astype(np.float64, copy=False)
 
     def self_score(self, query: Mapping[int, int]) -> float:
         """What the query would score against itself."""
@@ -171,7 +174,7 @@ class View:
             return np.zeros(rows)
         found = [self.postings.occurrences(term) >> TF_BITS for term in seen]
         gains = np.repeat([self.idf(term) for term in seen], [len(item) for item in found])
-        return np.bincount(np.concatenate(found), gains, rows)[:rows]
+        return np.bincount(np.concatenate(found), gains, rows)[:rows].astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +238,12 @@ class LexicalIndex:
             rare=texts.rare(terms.text, rows),
         )
 
-    def shared(self, bag: Bag, row: int) -> list[str]:
-        """The tokens a bag shares with a row, rarest first."""
+    def shared(self, bag: Bag, row: int, most: int) -> list[str]:
+        """The tokens a bag shares with a row and that at most `most` rows have, rarest first."""
         theirs = self._text.counts(row)
         known = ((token, self.vocabulary.get(token, -1)) for token in bag.text)
         found = [(self._text.containing(term), token) for token, term in known if term in theirs]
-        return [token for _, token in sorted(found)]
+        return [token for containing, token in sorted(found) if containing <= most]
 
     def size(self) -> int:
         """An estimate of the bytes that the index holds."""

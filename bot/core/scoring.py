@@ -65,18 +65,36 @@ WHITENED = Weights(
 """The full model."""
 
 
+LEXICAL = Weights(
+    -6.0,
+    {
+        "bm25_title_self": 4.0,
+        "bm25_z": 0.5,
+        "log_age": -0.45,
+        "same_author": -0.6,
+        "rare_tokens": 0.6,
+    },
+)
+"""For a pair of which a vector is missing: the embedder is down, or has not come to one of the two yet."""
+
+
 def score(features: Features) -> float:
-    """z of one candidate; minus infinity where any part is not a finite number, so that it never passes a threshold."""
-    weights = COLD if features.whitened_text is None else WHITENED
-    z = weights.bias + sum(part for _, part in parts(features))
+    """The z of one candidate; minus infinity where any part is not a finite number, so that it never passes a threshold."""
+    z = weights_for(features).bias + sum(parts(features).values())
     return z if math.isfinite(z) else -math.inf
 
 
-def parts(features: Features) -> list[tuple[str, float]]:
-    """What each feature adds to z, by name."""
-    weights = COLD if features.whitened_text is None else WHITENED
+def weights_for(features: Features) -> Weights:
+    """The weights that fit what is known of a pair."""
+    if features.cos_text == 0 and features.cos_title == 0:  # exact zeros come of missing vectors alone
+        return LEXICAL
+    return COLD if features.whitened_text is None else WHITENED
+
+
+def parts(features: Features) -> dict[str, float]:
+    """What each feature adds to z, by name; with the bias of `weights_for` they sum to the score."""
     values = values_of(features)
-    return [(name, weight * values[name]) for name, weight in weights.by_feature.items()]
+    return {name: weight * values[name] for name, weight in weights_for(features).by_feature.items()}
 
 
 def values_of(features: Features) -> dict[str, float]:
@@ -104,12 +122,13 @@ def bm25_z(scores: npt.NDArray[np.float64], ranked: npt.NDArray[np.float64]) -> 
     if not len(crowd) or ranked[0] <= 0:
         return np.zeros_like(scores)
     spread = max(float(crowd.std()), 0.03 * float(ranked[0]))
-    return np.clip((scores - crowd.mean()) / spread, -5.0, 20.0)
+    clipped: npt.NDArray[np.float64] = np.clip((scores - crowd.mean()) / spread, -5.0, 20.0)
+    return clipped
 
 
 @dataclass(frozen=True, slots=True)
 class Whitening:
-    """A linear map that shrinks the directions in which an issue's title and its text differ.
+    """What makes whitened vectors, `unit((x - mean) @ map)`: it shrinks the directions in which an issue's title and its text differ.
 
     An issue's title and text say the same thing in other words, so their difference is an unlabelled within-class
     covariance (within-class covariance normalisation, Hatch et al. 2006): what varies there does not tell problems apart.
@@ -128,20 +147,6 @@ class Whitening:
         floor = max(float(spread.mean()), 1e-12)
         shrink = (np.maximum(spread, 0) / floor + 1) ** -0.5
         return cls(titles.mean(axis=0), texts.mean(axis=0), (axes * shrink).astype(np.float32))
-
-    def title(self, vectors: Matrix) -> Matrix:
-        """Unit vectors of whitened titles, (n, d)."""
-        return unit((vectors - self.title_mean) @ self.map)
-
-    def text(self, vectors: Matrix) -> Matrix:
-        """Unit vectors of whitened texts, (n, d)."""
-        return unit((vectors - self.text_mean) @ self.map)
-
-
-def unit(vectors: Matrix) -> Matrix:
-    """Rows at length 1; a row of zeros stays one."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(lengths, np.float32(1e-12))
 
 
 def fit_size(issues: int) -> int:

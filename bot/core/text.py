@@ -22,7 +22,9 @@ MIN_TITLE_LETTERS = 3
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 IMAGE = re.compile(r"!\[[^\[\]]*\]\([^()\s]*\)?|<img [^<>]*>", re.IGNORECASE)
 URL = re.compile(r"https?://[^\s<>()\[\]\"'`]+", re.IGNORECASE)
-TAG = re.compile(r"</?(?:details|summary|br|p|b|i|em|kbd|sub|sup|pre|code|div|h[1-6])(?: [^<>]*)?/?>", re.IGNORECASE)
+TAG = re.compile(
+    r"</?(?:details|summary|br|p|b|i|em|kbd|sub|sup|pre|code|div|h[1-6])(?: [^<>]*)?/?>", re.IGNORECASE
+)
 CHECK_BOX = re.compile(r"[-*+] \[[ xX]\]")
 HEADING = re.compile(r"#{1,6}(?: |$)")
 MENTION = re.compile(r"#(\d{1,9})(?![\w-])(?!\s+0x)")
@@ -101,12 +103,12 @@ def is_boilerplate(line: str) -> bool:
 
 def too_thin(title: str, body: str) -> str | None:
     """Why a text says too little to be compared with others, in words; None where it says enough."""
-    if letters(title) < MIN_TITLE_LETTERS:
+    subject = plain(title)
+    if letters(subject) < MIN_TITLE_LETTERS:
         return "the title has too few letters"
-    written = letters("".join(prose(body, DENSE_CODE_LINES)))
-    if plain(title) in PLACEHOLDER_TITLES:
+    if subject in PLACEHOLDER_TITLES:
         return "the title is a placeholder"
-    if letters(title) + written < MIN_LETTERS:
+    if letters(title) + letters("".join(prose(body, DENSE_CODE_LINES))) < MIN_LETTERS:
         return "the text has too few letters"
     return None
 
@@ -118,7 +120,12 @@ def letters(text: str) -> int:
 
 def is_ideographic(char: str) -> bool:
     """Whether a character is Han, kana or Hangul, where one or two of them make a word."""
-    return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7af" or char >= "\U00020000"
+    return (
+        "\u3040" <= char <= "\u30ff"
+        or "\u3400" <= char <= "\u9fff"
+        or "\uac00" <= char <= "\ud7af"
+        or char >= "\U00020000"
+    )
 
 
 def plain(title: str) -> str:
@@ -131,19 +138,18 @@ def plain(title: str) -> str:
 
 def linked_numbers(text: str, full_name: str) -> set[int]:
     """Numbers of issues of this repository (`owner/name`) that the author already points at, code blocks left out."""
-    own = full_name.casefold()
-    found = set()
-    prose_only = outside_code(text[:MAX_TEXT]).casefold()
-    for match in MENTION.finditer(prose_only):
-        start = match.start()
-        before = prose_only[max(0, start - len(own)) : start]
-        edge = prose_only[start - len(before) - 1 : start - len(before)] if before == own else prose_only[start - 1 : start]
-        if before == own or not (edge.isalnum() or edge in set("/.-_&#")):
-            found.add(int(match[1]))
-    for match in ADDRESS.finditer(prose_only):
-        if prose_only.endswith("/" + own, 0, match.start()):
-            found.add(int(match[1]))
-    return found
+    own, read = full_name.casefold(), outside_code(text[:MAX_TEXT]).casefold()
+    mentions = {int(match[1]) for match in MENTION.finditer(read) if is_own(read, match.start(), own)}
+    return mentions | {
+        int(match[1]) for match in ADDRESS.finditer(read) if read.endswith(f"/{own}", 0, match.start())
+    }
+
+
+def is_own(text: str, at: int, own: str) -> bool:
+    """Whether the `#` at this place stands alone, or right behind this repository's name."""
+    if own and text.endswith(own, 0, at):
+        at -= len(own)
+    return at == 0 or not (text[at - 1].isalnum() or text[at - 1] in "/.-_&#")
 
 
 def outside_code(text: str) -> str:

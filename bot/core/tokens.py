@@ -15,10 +15,13 @@ WORD = re.compile(rf"([{UNSPACED}]+)|[^\W{UNSPACED}]+")
 PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 
 STOP = frozenset(
-    "a an and are as at be been but by can could did do does for from had has have how i if in into is it its me my no not of on or "
-    "our so some such than that the their them then there these they this those to was we were what when where which while "
-    "who why will with would you your".split()
-)
+    (
+        "a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "could", "did", "do", "does", "for", "from", "had",
+        "has", "have", "how", "i", "if", "in", "into", "is", "it", "its", "me", "my", "no", "not", "of", "on", "or", "our", "so",
+        "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "to", "was",
+        "we", "were", "what", "when", "where", "which", "while", "who", "why", "will", "with", "would", "you", "your",
+    )
+)  # fmt: skip
 """English words that every report has: left out, they are a third of all postings and say nothing."""
 
 
@@ -50,3 +53,13 @@ def tokens_of(word: str) -> tuple[str, ...]:
         return (_stemmer.stemWord(whole),)
     lower = (part.lower() for part in parts if len(part) > 1)
     return (whole, *(_stemmer.stemWord(part) for part in lower if part not in STOP))
+
+
+def surfaces(text: str) -> dict[str, str]:
+    """Each token of a text with the word that it first stood in, for people to read."""
+    found: dict[str, str] = {}
+    for match in WORD.finditer(text):
+        run = match[1]
+        for token in bigrams(run) if run else tokens_of(match[0]):
+            found.setdefault(token, token if run else match[0])
+    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bot.core.lexical import LexicalIndex, Matches, Terms
+from bot.core.lexical import RARE, Bag, LexicalIndex, Matches, Terms
 from bot.core.records import Features, Vector
 from bot.core.scoring import POOL, bm25_z, score
 from bot.similarity.vectors import Cosines, Rows, Vectors
@@ -14,6 +14,9 @@ from bot.similarity.vectors import Cosines, Rows, Vectors
 SECONDS_A_DAY = 86_400.0
 OVERHEAD = 300
 """Bytes of bookkeeping an issue, beside its words and vectors."""
+
+COMMON_SHARE = 20
+"""A word that more than one issue in so many has is no evidence."""
 
 COLUMNS = np.dtype([("number", np.int64), ("created", np.float64), ("author", np.int64), ("asks", np.bool_)])
 
@@ -94,11 +97,16 @@ class History:
 
     def refit(self) -> None:
         """Fit the whitening anew where the history has outgrown it."""
-        self.vectors.refit(np.array([self._row[number] for number in sorted(self._row)], np.intp))
+        if self.vectors.outgrown:
+            self.vectors.refit(np.array([self._row[number] for number in self.numbers()], np.intp))
 
-    def entries(self) -> list[Entry]:
-        """All issues as they were put, oldest first."""
-        return [self.entry(number) for number in sorted(self._row)]
+    def numbers(self) -> list[int]:
+        """All numbers, oldest first."""
+        return sorted(self._row)
+
+    def entries(self, numbers: Iterable[int]) -> list[Entry]:
+        """Those of these issues that are still kept, as they were put."""
+        return [self.entry(number) for number in numbers if number in self._row]
 
     def entry(self, number: int) -> Entry:
         """An issue as it was put. Raises KeyError where it is not there."""
@@ -106,6 +114,19 @@ class History:
         _, created, author, asks = self._columns[row].item()
         title, text = self.vectors.get(row) or (None, None)
         return Entry(number, created, author, asks, self._digests[row], self.lexical.terms(row), title, text)
+
+    def vectors_of(self, number: int, digest: bytes) -> tuple[Vector, Vector] | None:
+        """The title's and the text's vector of an issue, where they were made from the text with this digest."""
+        row = self._row.get(number)
+        return self.vectors.get(row) if row is not None and self._digests[row] == digest else None
+
+    def shared(self, bag: Bag, number: int) -> list[str]:
+        """Tokens that a bag shares with an issue and that at most one issue in twenty has, rarest first."""
+        return (
+            self.lexical.shared(bag, self._row[number], max(RARE, len(self) // COMMON_SHARE))
+            if number in self
+            else []
+        )
 
     def search(self, asked: Entry, dense: Iterable[int] | None = None, limit: int = POOL) -> list[Scored]:
         """Earlier issues, best first.
@@ -163,26 +184,32 @@ class History:
 
     def _scored(self, compared: Comparison, rows: Rows) -> list[Scored]:
         """Score these rows."""
-        asked, words, texts = compared.asked, compared.words, compared.texts
-        columns = self._columns[rows]
-        titles = None if asked.title is None else self.vectors.titles(asked.title, rows)
-        whitened = texts is not None and texts.whitened is not None and titles is not None
-        nothing = [None] * len(rows)
+        asked, words, columns = compared.asked, compared.words, self._columns[rows]
+        titles, texts = self._cosines(compared, rows)
         table = zip(
-            columns["number"].tolist(),
-            np.zeros(len(rows)) if titles is None else titles.raw.tolist(),
-            np.zeros(len(rows)) if texts is None else texts.raw[rows].tolist(),
+            titles.raw.tolist(),
+            texts.raw.tolist(),
             words.title[rows].tolist(),
             bm25_z(words.text[rows], words.text[compared.best_words]).tolist(),
             ((asked.created - columns["created"]) / SECONDS_A_DAY).tolist(),
             ((columns["author"] == asked.author) & (asked.author != 0)).tolist(),
-            titles.whitened.tolist() if whitened else nothing,
-            texts.whitened[rows].tolist() if whitened else nothing,
+            [None] * len(rows) if titles.whitened is None else titles.whitened.tolist(),
+            [None] * len(rows) if texts.whitened is None else texts.whitened.tolist(),
             np.log1p(words.rare[rows]).tolist(),
             strict=True,
         )
-        features = [(number, Features(*values)) for number, *values in table]
-        return [Scored(number, score(item), item) for number, item in features]
+        features = [Features(*values) for values in table]
+        numbers = columns["number"].tolist()
+        return [Scored(number, score(item), item) for number, item in zip(numbers, features, strict=True)]
+
+    def _cosines(self, compared: Comparison, rows: Rows) -> tuple[Cosines, Cosines]:
+        """How near these rows are by title and by text; zeros where the issue that asks has no vectors."""
+        asked, texts = compared.asked, compared.texts
+        if asked.title is None or texts is None:
+            nothing = Cosines(np.zeros(len(rows), np.float32), None)
+            return nothing, nothing
+        whitened = None if texts.whitened is None else texts.whitened[rows]
+        return self.vectors.titles(asked.title, rows), Cosines(texts.raw[rows], whitened)
 
 
 def top(values: npt.NDArray[np.floating], allowed: npt.NDArray[np.bool_], count: int) -> Rows:

@@ -50,14 +50,16 @@ class Vectors:
             return None
         return self._titles[row].astype(np.float32), self._texts[row].copy()
 
+    @property
+    def outgrown(self) -> bool:
+        """Whether the whitening is to be fitted anew."""
+        return fit_size(int(self._known.sum())) not in (0, self._fitted)
+
     def refit(self, oldest_first: Rows) -> None:
-        """Fit the whitening anew where the history has outgrown it."""
+        """Fit the whitening to the oldest rows, as many as `fit_size` says, and apply it to all."""
         rows = oldest_first[self._known[oldest_first]]
-        size = fit_size(len(rows))
-        if size in (0, self._fitted):
-            return
+        self._fitted = size = fit_size(len(rows))
         self.whitening = Whitening.fit(self._titles[rows[:size]].astype(np.float32), self._texts[rows[:size]])
-        self._fitted = size
         for start in range(0, len(rows), CHUNK):
             self._measure(rows[start : start + CHUNK])
 
@@ -86,7 +88,7 @@ class Vectors:
         """What to multiply raw rows with, and what to take off, to compare whitened ones without keeping them."""
         assert self.whitening is not None
         white = (vector - mean) @ self.whitening.map
-        direction = self.whitening.map @ (white / max(float(np.linalg.norm(white)), 1e-12))
+        direction: Matrix = self.whitening.map @ (white / np.float32(max(np.linalg.norm(white), 1e-12)))
         return direction, float(mean @ direction)
 
     def _measure(self, rows: Rows) -> None:

@@ -1,0 +1,102 @@
+"""The histories of the repositories that were asked about lately, loaded from PostgreSQL and kept current."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from bot.core.hashing import content_hash
+from bot.core.lexical import bag_of
+from bot.core.ports import Issues
+from bot.core.records import Issue, Repository, StoredIssue, Vector
+from bot.core.text import too_thin
+from bot.similarity.history import Entry, History
+
+CAPACITY = 256 * 1024 * 1024
+"""Bytes that all histories may hold together: some 60,000 issues."""
+
+CHUNK = 100
+"""Issues read into a history at a time; between chunks the interpreter is free for others."""
+
+
+@dataclass(slots=True)
+class Held:
+    """One repository's history with how current it is."""
+
+    history: History = field(default_factory=History)
+    revision: int = 0
+    bytes: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Histories:
+    """A cache by repository id, least recently used out first. PostgreSQL stays the truth: losing one costs time only."""
+
+    def __init__(self, issues: Issues, capacity: int = CAPACITY) -> None:
+        self._issues = issues
+        self._capacity = capacity
+        self._held: OrderedDict[int, Held] = OrderedDict()
+
+    @asynccontextmanager
+    async def use(self, repository: Repository) -> AsyncIterator[History]:
+        """The repository's history as PostgreSQL has it now, for this task alone until the block ends."""
+        held = self._held.setdefault(repository.id, Held())
+        self._held.move_to_end(repository.id)
+        async with held.lock:
+            await self._update(repository, held)
+            self._shed(repository.id)
+            yield held.history
+
+    async def discard(self, repository: Repository, numbers: Sequence[int]) -> None:
+        """Take issues out of a history that is in memory."""
+        if (held := self._held.get(repository.id)) is not None:
+            async with held.lock:
+                held.history.remove(numbers)
+
+    def forget(self, repository: Repository) -> None:
+        """Drop a repository's history; it is loaded again when it is asked for."""
+        self._held.pop(repository.id, None)
+
+    def held(self) -> list[int]:
+        """Ids of the repositories in memory, least recently used first."""
+        return list(self._held)
+
+    async def _update(self, repository: Repository, held: Held) -> None:
+        """Bring in what changed since the last look, then take out what left."""
+        since, latest, seen = held.revision, held.revision, set[int]()
+        async for batch in self._issues.stream(repository.account_id, repository.id, after_revision=since):
+            for start in range(0, len(batch), CHUNK):
+                await asyncio.to_thread(keep, held.history, batch[start : start + CHUNK])
+            seen.update(stored.issue.number for stored in batch)
+            latest = max([latest, *(stored.revision for stored in batch)])
+        gone = set(await self._issues.removed_since(repository.account_id, repository.id, since))
+        if back := gone & seen:  # left to make room and came back: the later of the two holds
+            gone -= (await self._issues.get(repository.account_id, repository.id, sorted(back))).keys()
+        held.history.remove(gone)
+        held.revision = latest  # only now: an update that broke off is made again from its start
+        if seen or gone:
+            await asyncio.to_thread(held.history.refit)
+            held.bytes = held.history.size()
+
+    def _shed(self, using: int) -> None:
+        """Let the least recently used go until the rest fits; the one in use stays."""
+        for repository_id in [key for key in self._held if key != using]:
+            if sum(held.bytes for held in self._held.values()) <= self._capacity:
+                return
+            if not self._held[repository_id].lock.locked():
+                del self._held[repository_id]
+
+
+def keep(history: History, batch: Sequence[StoredIssue]) -> None:
+    """Put stored issues into a history."""
+    for stored in batch:
+        history.put(entry_of(history, stored.issue, stored.title_vector, stored.text_vector))
+
+
+def entry_of(history: History, issue: Issue, title: Vector | None, text: Vector | None) -> Entry:
+    """An issue as an entry to keep; its new words become the history's."""
+    terms = history.lexical.learn(bag_of(issue.title, issue.body))
+    asks = not (issue.author_is_bot or issue.is_pull_request or too_thin(issue.title, issue.body))
+    created, digest = issue.created_at.timestamp(), content_hash(issue.title, issue.body)
+    return Entry(issue.number, created, issue.author_id or 0, asks, digest, terms, title, text)

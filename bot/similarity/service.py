@@ -1,0 +1,205 @@
+"""Finds earlier reports: embeds, asks the collection and the history, scores, and degrades where a part is missing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from bot.core.errors import CollectionBrokenError, SearchUnavailableError
+from bot.core.hashing import content_hash
+from bot.core.lexical import bag_of
+from bot.core.ports import Collections, Embedder, Issues
+from bot.core.records import Candidate, Issue, Ranking, Repository, Vector
+from bot.core.scoring import POOL, SCORER
+from bot.core.text import clean, lexical_body
+from bot.core.tokens import surfaces
+from bot.similarity.histories import Histories
+from bot.similarity.history import Entry, History, Scored
+from bot.similarity.replay import Replay
+
+log = structlog.get_logger()
+
+REPLAY_CHUNK = 200
+"""Issues handed to a replay at a time, so that new issues are ranked in between."""
+
+MOST_LATER = 200
+"""Newer issues among which the collection is still asked: beyond it most of what it returns could not be used."""
+
+SHARED_TERMS = 6
+"""Shared words shown as evidence."""
+
+LEXICAL_ONLY = "-lexical"
+"""Ends the model's name of a ranking without vectors: no threshold was calibrated for it."""
+
+OnBroken = Callable[[Repository], Awaitable[None]]
+
+
+class SimilarityService:
+    """Implements `ports.Similarity`. One collection and one history a repository; nothing crosses between them."""
+
+    def __init__(
+        self, issues: Issues, embedder: Embedder, collections: Collections, *, on_broken: OnBroken
+    ) -> None:
+        """`on_broken` asks for a rebuild of a repository's collection; it must bear being called often."""
+        self._issues = issues
+        self._embedder = embedder
+        self._collections = collections
+        self._on_broken = on_broken
+        self._histories = Histories(issues)
+
+    @property
+    def model(self) -> str:
+        """Embedding model and scorer: a threshold belongs to both."""
+        return f"{self._embedder.model}+{SCORER}"
+
+    async def index(self, repository: Repository, numbers: Sequence[int]) -> int:
+        """Embed these stored issues and put them into the collection; returns how many were embedded."""
+        stored = await self._issues.get(repository.account_id, repository.id, numbers)
+        issues = [stored[number].issue for number in sorted(stored)]
+        if not issues:
+            return 0
+        texts = [issue.title for issue in issues] + [clean(issue.title, issue.body) for issue in issues]
+        vectors = await self._embedder.embed(texts)
+        pairs = list(zip(issues, vectors[: len(issues)], vectors[len(issues) :], strict=True))
+        await self._issues.set_vectors(
+            repository.account_id,
+            repository.id,
+            self.model,
+            {
+                issue.number: (content_hash(issue.title, issue.body), title, text)
+                for issue, title, text in pairs
+            },
+        )
+        await self._put(repository, [(issue, text) for issue, _, text in pairs])
+        return len(issues)
+
+    async def forget(self, repository: Repository, numbers: Sequence[int]) -> None:
+        """Take issues out of the collection and of the history."""
+        await self._histories.discard(repository, numbers)
+        try:
+            await self._collections.remove(repository, numbers)
+        except (CollectionBrokenError, SearchUnavailableError) as error:
+            await self._report(repository, error)
+
+    async def rank(self, repository: Repository, issue: Issue, *, limit: int = 10) -> Ranking:
+        """Earlier issues by score, each as PostgreSQL has it now. Degrades as `Ranking.degraded` says."""
+        async with self._histories.use(repository) as history:
+            asked, lost = await self._asked(history, issue)
+            numbers, missing = await self._nearest(repository, history, asked)
+            found = await asyncio.to_thread(history.search, asked, numbers, limit)
+            candidates = await self._candidates(repository, issue, history, found)
+            searched = len(history) - (issue.number in history)
+        model = f"{self.model}{LEXICAL_ONLY}" if lost else self.model
+        return Ranking(tuple(candidates), searched, model, lost or missing)
+
+    async def compare(self, repository: Repository, issue: Issue, other: int) -> Candidate | None:
+        """The score of one pair, for `why`; None where the other is not an earlier indexed issue."""
+        async with self._histories.use(repository) as history:
+            asked, _ = await self._asked(history, issue)
+            found = await asyncio.to_thread(history.compare, asked, other)
+            candidates = await self._candidates(repository, issue, history, [found] if found else [])
+        return candidates[0] if candidates else None
+
+    async def calibrate(self, repository: Repository, budget: float) -> float:
+        """The score above which a share `budget` of this repository's own latest issues lies, each asked as when it was new."""
+        async with self._histories.use(repository) as history:
+            numbers = history.numbers()
+        replay = Replay(len(numbers))
+        for start in range(0, len(numbers), REPLAY_CHUNK):
+            async with self._histories.use(repository) as history:
+                entries = await asyncio.to_thread(history.entries, numbers[start : start + REPLAY_CHUNK])
+            await asyncio.to_thread(replay.feed, entries)
+        return replay.threshold(budget)
+
+    async def rebuild(self, repository: Repository) -> int:
+        """Make the collection anew from PostgreSQL; returns how many records it has."""
+        await self._collections.reset(repository, self._embedder.model)
+        records = 0
+        async for batch in self._issues.stream(repository.account_id, repository.id):
+            embedded = [(item.issue, item.text_vector) for item in batch if item.text_vector is not None]
+            await self._upsert(repository, embedded)
+            records += len(embedded)
+        return records
+
+    async def drop(self, repository: Repository) -> None:
+        """Delete the collection and forget every cached word of the repository."""
+        self._histories.forget(repository)
+        await self._collections.drop(repository)
+
+    async def _asked(self, history: History, issue: Issue) -> tuple[Entry, str | None]:
+        """The new issue as an entry with its vectors; or without them, and what was missing, in words."""
+        asked = await asyncio.to_thread(ask, history, issue)
+        if asked.text is not None:
+            return asked, None
+        try:
+            title, text = await self._embedder.embed(
+                [issue.title, clean(issue.title, issue.body)], urgent=True
+            )
+        except Exception as error:  # noqa: BLE001 — whatever ails the model, words can still be compared
+            log.warning("embedder_failed", error=str(error))
+            return asked, "embedding model unavailable"
+        return replace(asked, title=title, text=text), None
+
+    async def _nearest(
+        self, repository: Repository, history: History, asked: Entry
+    ) -> tuple[list[int] | None, str | None]:
+        """Numbers from the collection, or None to have the vectors in memory compared, with the fault if it is one."""
+        later = history.later(asked)
+        if asked.text is None or later > MOST_LATER:
+            return None, None
+        try:
+            found = await self._collections.query(repository, self._embedder.model, asked.text, POOL + later)
+        except (CollectionBrokenError, SearchUnavailableError) as error:
+            await self._report(repository, error)
+            return None, "Chroma unavailable"
+        return [number for number, _ in found], None
+
+    async def _candidates(
+        self, repository: Repository, issue: Issue, history: History, found: Sequence[Scored]
+    ) -> list[Candidate]:
+        """What was found with the issues as they are now; one that was deleted meanwhile is left out."""
+        numbers = [item.number for item in found]
+        stored = await self._issues.get(repository.account_id, repository.id, numbers)
+        bag, words = bag_of(issue.title, issue.body), surfaces(f"{issue.title}\n{lexical_body(issue.body)}")
+        return [
+            Candidate(
+                item.number,
+                item.score,
+                item.features,
+                stored[item.number].issue,
+                shared_terms(history.shared(bag, item.number), words),
+            )
+            for item in found
+            if item.number in stored
+        ]
+
+    async def _put(self, repository: Repository, embedded: Sequence[tuple[Issue, Vector]]) -> None:
+        try:
+            await self._upsert(repository, embedded)
+        except (CollectionBrokenError, SearchUnavailableError) as error:
+            await self._report(repository, error)
+
+    async def _upsert(self, repository: Repository, embedded: Sequence[tuple[Issue, Vector]]) -> None:
+        records = [(issue.number, text, int(issue.created_at.timestamp())) for issue, text in embedded]
+        await self._collections.upsert(repository, self._embedder.model, records)
+
+    async def _report(self, repository: Repository, error: Exception) -> None:
+        """Have the collection rebuilt: whatever it missed meanwhile is in PostgreSQL."""
+        log.warning("collection_failed", repository_id=repository.id, error=str(error))
+        await self._on_broken(repository)
+
+
+def ask(history: History, issue: Issue) -> Entry:
+    """A new issue as an entry that only asks, with the vectors it is kept with if its text is still the same."""
+    bag, digest = bag_of(issue.title, issue.body), content_hash(issue.title, issue.body)
+    kept = history.vectors_of(issue.number, digest)
+    title, text = kept or (None, None)
+    created, terms = issue.created_at.timestamp(), history.lexical.look_up(bag)
+    return Entry(issue.number, created, issue.author_id or 0, True, digest, terms, title, text)
+
+
+def shared_terms(tokens: Sequence[str], words: Mapping[str, str]) -> tuple[str, ...]:
+    """The first few shared tokens as words people know from the text, each word once."""
+    found = {words[token].casefold(): words[token] for token in tokens if len(words.get(token, "")) > 1}
+    return tuple(found.values())[:SHARED_TERMS]
