@@ -1,0 +1,9 @@
+"""What people are told about the limits of their tier."""
+
+from bot.core.records import Tier
+
+
+def over_limit(tier: Tier) -> str:
+    """Why a repository above the tier's limit is not indexed, and what can be done about it."""
+    noun = "repository" if tier.repositories == 1 else "repositories"
+    return f"The {tier.name.capitalize()} plan indexes {tier.repositories} {noun}; remove one here or upgrade."

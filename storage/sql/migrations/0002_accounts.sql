@@ -1,0 +1,189 @@
+-- Everything that belongs to an account. Deleting a repository's row takes all of its rows along, and a row can only
+-- name a repository of its own account: both by foreign key.
+
+CREATE TABLE tiers (
+    name text PRIMARY KEY,
+    repositories integer NOT NULL CHECK (repositories > 0),
+    issues integer NOT NULL CHECK (issues > 0),
+    api_calls integer NOT NULL CHECK (api_calls > 0)
+);
+INSERT INTO tiers (name, repositories, issues, api_calls)
+VALUES ('free', 3, 100, 10), ('pro', 50, 1000, 100), ('enterprise', 500, 10000, 1000);
+
+CREATE TABLE accounts (
+    id bigint PRIMARY KEY CHECK (id > 0),
+    login text NOT NULL,
+    kind text NOT NULL,
+    tier text NOT NULL REFERENCES tiers (name),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- Set while the App is not installed. The row stays, without its login, so that a paid tier survives a re-install.
+    removed_at timestamptz,
+    CHECK (removed_at IS NULL OR login = '')
+);
+
+-- Ids that were removed are kept: an event that comes late must not bring an installation back.
+CREATE TABLE installations (
+    id bigint PRIMARY KEY CHECK (id > 0),
+    account_id bigint NOT NULL,
+    state text NOT NULL CHECK (state IN ('active', 'suspended', 'needs_permission', 'removed')),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX installations_one_living ON installations (account_id) WHERE state <> 'removed';
+
+CREATE TABLE repositories (
+    id bigint PRIMARY KEY CHECK (id > 0),
+    account_id bigint NOT NULL REFERENCES accounts (id),
+    installation_id bigint NOT NULL REFERENCES installations (id),
+    owner text NOT NULL,
+    name text NOT NULL,
+    private boolean NOT NULL,
+    collection text NOT NULL UNIQUE CHECK (octet_length(collection) <= 128),
+    state text NOT NULL CHECK (state IN ('pending', 'indexing', 'active', 'inactive')),
+    reason text,
+    over_limit boolean NOT NULL DEFAULT false, -- inactive because of the tier, and for no other reason
+    indexed_at timestamptz,
+    issues_total integer,
+    issues_indexed integer NOT NULL DEFAULT 0,
+    revision bigint NOT NULL DEFAULT 0,
+    threshold double precision,
+    threshold_model text,
+    config_notice text,
+    added_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (id, account_id),
+    CHECK ((state = 'inactive') = (reason IS NOT NULL)),
+    CHECK (state = 'inactive' OR NOT over_limit),
+    CHECK ((threshold IS NULL) = (threshold_model IS NULL))
+);
+CREATE INDEX repositories_account ON repositories (account_id);
+CREATE INDEX repositories_installation ON repositories (installation_id);
+
+CREATE TABLE issues (
+    repository_id bigint NOT NULL,
+    number integer NOT NULL CHECK (number > 0),
+    account_id bigint NOT NULL,
+    github_id bigint NOT NULL,
+    title text NOT NULL,
+    body text NOT NULL,
+    state text NOT NULL CHECK (state IN ('open', 'closed')),
+    state_reason text,
+    author text,
+    author_id bigint,
+    author_is_bot boolean NOT NULL,
+    labels jsonb NOT NULL,
+    is_pull_request boolean NOT NULL,
+    locked boolean NOT NULL,
+    reactions integer NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    closed_at timestamptz,
+    content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
+    -- 384 float32, little-endian
+    title_vector bytea CHECK (octet_length(title_vector) = 1536),
+    text_vector bytea CHECK (octet_length(text_vector) = 1536),
+    model text,
+    revision bigint NOT NULL,
+    PRIMARY KEY (repository_id, number),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE,
+    CHECK ((model IS NULL) = (title_vector IS NULL) AND (model IS NULL) = (text_vector IS NULL))
+);
+CREATE INDEX issues_revision ON issues (repository_id, revision, number);
+CREATE INDEX issues_usefulness ON issues (repository_id, (state = 'open'), updated_at, number);
+-- Vectors do not compress: trying would cost processor time for nothing.
+ALTER TABLE issues ALTER COLUMN title_vector SET STORAGE EXTERNAL, ALTER COLUMN text_vector SET STORAGE EXTERNAL;
+
+-- Issues that left, without content. A deleted one is a tombstone; an evicted one, which made room, may come back.
+CREATE TABLE issue_removals (
+    repository_id bigint NOT NULL,
+    number integer NOT NULL CHECK (number > 0),
+    account_id bigint NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('deleted', 'evicted')),
+    github_id bigint, -- null where it was deleted before we ever saw it
+    removed_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    PRIMARY KEY (repository_id, number),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+CREATE TABLE suggestions (
+    account_id bigint NOT NULL,
+    repository_id bigint NOT NULL,
+    issue_number integer NOT NULL CHECK (issue_number > 0),
+    spoken boolean NOT NULL,
+    reason text NOT NULL,
+    threshold double precision NOT NULL,
+    model text NOT NULL,
+    likely integer[] NOT NULL,
+    also integer[] NOT NULL,
+    evidence jsonb NOT NULL,
+    content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
+    decided_at timestamptz NOT NULL,
+    PRIMARY KEY (repository_id, issue_number),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+CREATE TABLE outcomes (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL,
+    repository_id bigint NOT NULL,
+    issue_number integer NOT NULL CHECK (issue_number > 0),
+    candidate integer, -- null: the suggestion as a whole
+    kind text NOT NULL CHECK (kind IN ('confirmed', 'rejected', 'ignored', 'missed')),
+    actor_id bigint,
+    source text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE NULLS NOT DISTINCT (repository_id, issue_number, candidate, kind, actor_id),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+CREATE TABLE effects (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL,
+    repository_id bigint NOT NULL,
+    issue_number integer NOT NULL CHECK (issue_number >= 0), -- 0: about the repository as a whole
+    key text NOT NULL,
+    state text NOT NULL CHECK (state IN ('intent', 'sending', 'done', 'cancelled')),
+    body text NOT NULL,
+    github_id bigint,
+    first_done_at timestamptz, -- an edit does not move it
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (repository_id, issue_number, key),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+-- Totals without content: they outlive the account's other rows.
+CREATE TABLE usage (
+    account_id bigint NOT NULL,
+    day date NOT NULL, -- in UTC
+    metric text NOT NULL CHECK (metric IN ('indexed_issues', 'suggestions', 'comments', 'commands')),
+    amount bigint NOT NULL CHECK (amount >= 0),
+    PRIMARY KEY (account_id, day, metric)
+);
+
+DO $$
+DECLARE
+    owned text;
+    own text;
+BEGIN
+    FOREACH owned IN ARRAY ARRAY['accounts', 'installations', 'repositories', 'issues', 'issue_removals', 'suggestions',
+                                 'outcomes', 'effects', 'usage'] LOOP
+        own := format('%I = nullif(current_setting(''app.account'', true), '''')::bigint',
+                      CASE owned WHEN 'accounts' THEN 'id' ELSE 'account_id' END);
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', owned);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', owned);
+        EXECUTE format('CREATE POLICY account ON %I TO deja_view_app USING (%s) WITH CHECK (%s)', owned, own, own);
+        EXECUTE format('CREATE POLICY system ON %I TO deja_view_system USING (true) WITH CHECK (true)', owned);
+    END LOOP;
+END
+$$;
+
+GRANT SELECT ON tiers, accounts, installations, repositories, issues, issue_removals, suggestions, outcomes, effects, usage
+    TO deja_view_app;
+GRANT UPDATE (state) ON installations TO deja_view_app;
+GRANT UPDATE ON repositories TO deja_view_app;
+GRANT INSERT, UPDATE, DELETE ON issues, issue_removals, suggestions, outcomes, effects TO deja_view_app;
+GRANT INSERT, UPDATE ON usage TO deja_view_app;
+
+-- The contents of repositories are not the system's business: it deletes them with their repository's row.
+GRANT SELECT ON tiers TO deja_view_system;
+GRANT SELECT, INSERT, UPDATE ON accounts, installations TO deja_view_system;
+GRANT SELECT, INSERT, UPDATE, DELETE ON repositories TO deja_view_system;
