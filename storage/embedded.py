@@ -84,7 +84,7 @@ def start(data_dir: Path, *, fsync: bool = True) -> EmbeddedPostgres:
         if not (folder / "data" / "PG_VERSION").exists():
             create_cluster(server, identity)
         if not answers(server):
-            clear_stale(folder)
+            clear_stale(server)
             launch(server, identity, fsync=fsync)
             wait_until_it_answers(server)
         create_role_and_database(server)
@@ -216,13 +216,12 @@ def create_cluster(server: EmbeddedPostgres, identity: Identity) -> None:
 
 
 def launch(server: EmbeddedPostgres, identity: Identity, *, fsync: bool) -> None:
-    """Start the server as a process of its own session, so that a signal to us does not reach it."""
+    """Start the server in a session of its own, so that a signal to us does not reach it."""
     command = [str(server.binaries / "postgres"), "-D", str(server.folder / "data"), "-k", str(server.socket_folder)]
     command += [] if fsync else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
-    with (server.folder / "server.log").open("ab") as output:
-        subprocess.Popen(  # noqa: PLW1509, S603  # fixed commands
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, preexec_fn=identity, start_new_session=True, cwd=server.folder
-        )
+    # The shell ends at once: a server that is nobody's child leaves no zombie behind when it dies.
+    script = ["sh", "-c", 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &', "sh", str(server.folder / "server.log"), *command]
+    subprocess.run(script, preexec_fn=identity, check=True, start_new_session=True, cwd=server.folder)  # noqa: PLW1509, S603  # fixed commands
 
 
 def wait_until_it_answers(server: EmbeddedPostgres) -> None:
@@ -284,11 +283,12 @@ def reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def clear_stale(folder: Path) -> None:
-    """Remove the pid file of a server that is gone, and wait for what it left to end.
+def clear_stale(server: EmbeddedPostgres) -> None:
+    """Remove the lock files of a server that is gone, and wait for what it left to end.
 
     PostgreSQL itself takes a zombie, or a stranger with the same process id, for a running server.
     """
+    folder = server.folder
     pid = postmaster_pid(folder)
     if pid is None:
         return
@@ -300,7 +300,8 @@ def clear_stale(folder: Path) -> None:
         time.sleep(0.05)
     while orphans(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
-    (folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+    for lock in (folder / "data" / "postmaster.pid", server.socket_folder / ".s.PGSQL.5432.lock"):
+        lock.unlink(missing_ok=True)
 
 
 def orphans(folder: Path) -> list[int]:

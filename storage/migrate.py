@@ -42,7 +42,7 @@ class Migration:
 
 def migrations() -> list[Migration]:
     """All files, in order. Raises ValueError where a name does not say its place."""
-    folder = resources.files("storage").joinpath("sql", "migrations")
+    folder = resources.files("storage.sql.migrations")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     for n, name in enumerate(names, 1):
         if not FILE_NAME.match(name) or int(name[:4]) != n:
@@ -71,7 +71,7 @@ async def migrate(url: str, files: Sequence[Migration] | None = None) -> list[st
 
 async def create_roles(connection: Any) -> None:
     """The two roles that own nothing. Raises SettingsError with what an administrator has to run."""
-    sql = resources.files("storage").joinpath("sql", "roles.sql").read_text(encoding="utf-8")
+    sql = resources.files("storage.sql").joinpath("roles.sql").read_text(encoding="utf-8")
     try:
         await connection.execute(sql)
     except asyncpg.InsufficientPrivilegeError:

@@ -12,7 +12,7 @@ NAME = re.compile(r"^-- name: ([a-z_]+)[ \t]*$", re.MULTILINE)
 @cache
 def load(table: str) -> Mapping[str, str]:
     """The queries of one file by name. Raises ValueError where a name stands twice or a query is empty."""
-    text = resources.files("storage").joinpath("sql", f"{table}.sql").read_text(encoding="utf-8")
+    text = resources.files("storage.sql").joinpath(f"{table}.sql").read_text(encoding="utf-8")
     return MappingProxyType(parse(text))
 
 

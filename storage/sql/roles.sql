@@ -8,9 +8,14 @@ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
         END IF;
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+        -- Who creates a role may grant it, but since PostgreSQL 16 may not act as it before that is done.
+        BEGIN
             EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
-        END IF;
+        EXCEPTION WHEN insufficient_privilege THEN
+            IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+                RAISE;
+            END IF;
+        END;
     END LOOP;
 END
 $$;

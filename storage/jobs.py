@@ -1,0 +1,100 @@
+"""The queue: leases with a fence, attempts counted at claim, lanes, and a cap for each account."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from bot.core.errors import LeaseLostError
+from bot.core.records import Job, Lane, NewJob
+from storage.database import Database
+from storage.queries import load
+
+log = structlog.get_logger()
+
+SQL = load("jobs")
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many jobs of a lane are in a state; `oldest` is how long the first that is due has waited, in seconds."""
+
+    lane: Lane
+    state: str
+    jobs: int
+    oldest: float
+
+
+class Jobs:
+    """Jobs in PostgreSQL; see `bot.core.ports.Jobs` for what each method promises."""
+
+    def __init__(self, database: Database, *, lease: timedelta = timedelta(seconds=60), account_cap: int = 2) -> None:
+        """`account_cap` is how many jobs of one account run at once, so that a large one leaves room for others."""
+        self._database, self._lease, self._cap = database, lease, account_cap
+
+    async def enqueue(self, *jobs: NewJob) -> int:
+        """Put jobs on the queue, all or none; returns how many were new."""
+        new = 0
+        async with self._database.system() as connection:
+            for job in jobs:
+                values = (job.kind, job.lane, job.account_id, job.serial, job.dedupe, job.payload, job.delivery_id)
+                found = await connection.fetchval(SQL["enqueue"], *values, job.after, job.max_attempts)
+                new += found is not None
+            if new:
+                await connection.execute(SQL["notify"])
+        return new
+
+    async def claim(self, worker: UUID, *, limit: int = 1) -> list[Job]:
+        """Lease up to `limit` jobs for this worker."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_claims"])
+            for row in await connection.fetch(SQL["bury_abandoned"]):
+                log.error("job_abandoned", job_id=row["id"])
+            rows = await connection.fetch(SQL["claim"], worker, self._lease, limit, self._cap)
+        return sorted((job_of(row) for row in rows), key=lambda job: (job.lane, job.id))
+
+    async def extend(self, job: Job) -> None:
+        """Renew the lease."""
+        await self._fenced("extend", job, self._lease)
+
+    async def save_progress(self, job: Job, progress: Mapping[str, Any]) -> None:
+        """Keep how far a long job got."""
+        await self._fenced("save_progress", job, dict(progress))
+
+    async def finish(self, job: Job, note: str | None = None) -> None:
+        """Done."""
+        await self._fenced("finish", job, note)
+
+    async def give_back(self, job: Job, *, after: float, reason: str, counts: bool) -> None:
+        """Ready again in `after` seconds."""
+        await self._fenced("give_back", job, after, reason, counts)
+
+    async def bury(self, job: Job, reason: str) -> None:
+        """Dead letter."""
+        await self._fenced("bury", job, reason)
+
+    async def depth(self) -> list[Depth]:
+        """How many jobs stand where; done ones are left out."""
+        async with self._database.system() as connection:
+            rows = await connection.fetch(SQL["depth"])
+        return [Depth(Lane(row["lane"]), row["state"], row["jobs"], row["oldest"]) for row in rows]
+
+    async def purge(self, older_than: timedelta) -> None:
+        """Forget jobs and deliveries that are done and older than that."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["purge_jobs"], older_than)
+            await connection.execute(SQL["purge_deliveries"], older_than)
+
+    async def _fenced(self, query: str, job: Job, *values: Any) -> None:
+        async with self._database.system() as connection:
+            found = await connection.fetchval(SQL[query], job.id, job.worker, job.attempt, *values)
+        if found is None:
+            raise LeaseLostError(f"job {job.id} belongs to another worker")
+
+
+def job_of(row: Mapping[str, Any]) -> Job:
+    """A claimed row as a record."""
+    return Job(**{**row, "lane": Lane(row["lane"])})

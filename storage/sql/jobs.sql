@@ -1,0 +1,119 @@
+-- name: enqueue
+-- One job; nothing where a waiting one has the same dedupe key. Its account comes from its installation if not given.
+INSERT INTO jobs (kind, lane, account_id, serial, dedupe, payload, delivery_id, run_at, max_attempts)
+VALUES ($1, $2, $3, $4, $5, $6, $7, now() + $8::double precision * interval '1 second', $9)
+ON CONFLICT (dedupe) WHERE state = 'ready' DO NOTHING
+RETURNING id;
+
+-- name: notify
+-- The hint that there is work; polling stays the truth.
+SELECT pg_notify('deja_view_jobs', '');
+
+-- name: lock_claims
+-- Claims take turns: two that choose from the same snapshot would overshoot an account's cap.
+SELECT pg_advisory_xact_lock(3735928559);
+
+-- name: claim
+-- Lease jobs that are due or were abandoned, lowest lane first. The attempt is counted here and not at failure, so that
+-- a job which kills its worker runs out of attempts too.
+WITH busy AS (
+    SELECT account_id, count(*) AS running
+    FROM jobs
+    WHERE state = 'running' AND lease_until >= now() AND account_id IS NOT NULL
+    GROUP BY account_id
+), due AS (
+    SELECT id, lane, run_at, account_id,
+           row_number() OVER (PARTITION BY serial ORDER BY lane, run_at, id) AS turn,
+           row_number() OVER (PARTITION BY account_id ORDER BY lane, run_at, id) AS place,
+           serial
+    FROM (
+        SELECT id, lane, run_at, account_id, serial FROM jobs
+        WHERE state = 'running' AND lease_until < now() AND attempt < max_attempts
+        UNION ALL
+        (SELECT id, lane, run_at, account_id, serial FROM jobs j
+         WHERE state = 'ready' AND run_at <= now()
+           AND (j.serial IS NULL OR NOT EXISTS (
+               SELECT FROM jobs r WHERE r.serial = j.serial AND r.state = 'running'))
+           AND (j.account_id IS NULL OR coalesce(
+               (SELECT running FROM busy WHERE busy.account_id = j.account_id), 0) < $4)
+         ORDER BY lane, run_at, id
+         LIMIT 200)
+    ) candidates
+), chosen AS (
+    SELECT due.id
+    FROM due LEFT JOIN busy USING (account_id)
+    WHERE (due.serial IS NULL OR due.turn = 1)
+      AND (due.account_id IS NULL OR due.place + coalesce(busy.running, 0) <= $4)
+    ORDER BY due.lane, due.run_at, due.id
+    LIMIT $3
+), locked AS (
+    SELECT id FROM jobs WHERE id IN (SELECT id FROM chosen) FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs
+SET state = 'running', worker = $1, attempt = attempt + 1, lease_until = now() + $2::interval
+FROM locked
+WHERE jobs.id = locked.id
+RETURNING jobs.id, kind, lane, account_id, serial, payload, delivery_id, progress, attempt, max_attempts, worker, enqueued_at;
+
+-- name: bury_abandoned
+-- Jobs whose worker died on their last attempt.
+UPDATE jobs
+SET state = 'dead', worker = NULL, lease_until = NULL, ended_at = now(), reason = 'its worker died on the last attempt'
+WHERE state = 'running' AND lease_until < now() AND attempt >= max_attempts
+RETURNING id;
+
+-- name: extend
+-- The heartbeat. No row means that the lease was lost.
+UPDATE jobs SET lease_until = now() + $4::interval
+WHERE id = $1 AND worker = $2 AND attempt = $3 AND state = 'running'
+RETURNING id;
+
+-- name: save_progress
+-- How far a long job got. No row means that the lease was lost.
+UPDATE jobs SET progress = $4
+WHERE id = $1 AND worker = $2 AND attempt = $3 AND state = 'running'
+RETURNING id;
+
+-- name: finish
+-- Done, and its delivery too. No row means that the lease was lost.
+WITH ended AS (
+    UPDATE jobs SET state = 'done', worker = NULL, lease_until = NULL, ended_at = now(), reason = $4
+    WHERE id = $1 AND worker = $2 AND attempt = $3 AND state = 'running'
+    RETURNING id, delivery_id
+), delivered AS (
+    UPDATE deliveries SET done_at = now() WHERE id = (SELECT delivery_id FROM ended)
+)
+SELECT id FROM ended;
+
+-- name: give_back
+-- Ready again later; a duplicate that waits meanwhile takes its place. No row means that the lease was lost.
+UPDATE jobs
+SET state = 'ready', worker = NULL, lease_until = NULL, reason = $5,
+    run_at = now() + $4::double precision * interval '1 second',
+    attempt = CASE WHEN $6 THEN attempt ELSE attempt - 1 END,
+    dedupe = CASE WHEN EXISTS (
+        SELECT FROM jobs other WHERE other.dedupe = jobs.dedupe AND other.state = 'ready') THEN NULL ELSE dedupe END
+WHERE id = $1 AND worker = $2 AND attempt = $3 AND state = 'running'
+RETURNING id;
+
+-- name: bury
+-- Dead letter. No row means that the lease was lost.
+UPDATE jobs SET state = 'dead', worker = NULL, lease_until = NULL, ended_at = now(), reason = $4
+WHERE id = $1 AND worker = $2 AND attempt = $3 AND state = 'running'
+RETURNING id;
+
+-- name: depth
+-- How many jobs stand where, and how long the oldest that is due has waited, in seconds.
+SELECT lane, state, count(*) AS jobs,
+       coalesce(extract(epoch FROM max(now() - run_at) FILTER (WHERE state = 'ready' AND run_at <= now())), 0)::float AS oldest
+FROM jobs WHERE state <> 'done'
+GROUP BY lane, state;
+
+-- name: purge_jobs
+-- Ended jobs that are old enough; the dead are kept four times as long, for whoever looks into them.
+DELETE FROM jobs
+WHERE (state = 'done' AND ended_at < now() - $1::interval) OR (state = 'dead' AND ended_at < now() - $1::interval * 4);
+
+-- name: purge_deliveries
+-- Raw deliveries that are done and old enough.
+DELETE FROM deliveries WHERE done_at < now() - $1::interval;

@@ -1,0 +1,48 @@
+import asyncio
+import os
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from storage import embedded
+from storage.database import Database
+from storage.migrate import migrate
+
+# What a developer has set must not decide what a test sees.
+for name in ("DATABASE_URL", "CHROMA_URL", "CHROMA_API_KEY", "GITHUB_API_URL", "DATA_DIR", "PORT"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A real PostgreSQL for the whole run; durability is tested on servers of their own."""
+    server = embedded.start(Path(tmp_path_factory.mktemp("postgres")), fsync=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def template(postgres):
+    """A migrated database that each test gets a copy of."""
+    asyncio.run(migrate(postgres.url))
+    return embedded.DATABASE
+
+
+@pytest.fixture
+async def database_url(postgres, template, request):
+    """The address of a fresh, migrated database."""
+    name = f"test_{os.urandom(6).hex()}"
+    owner = await asyncpg.connect(postgres.address("template1"))
+    await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgres.address(name)
+    await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await owner.close()
+
+
+@pytest.fixture
+async def database(database_url):
+    """A fresh, migrated database, as behaviour sees it."""
+    database = await Database.connect(database_url, size=5)
+    yield database
+    await database.close()
