@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 from bot.core.ports import (
     Accounts,
+    Backtests,
     Configs,
     Effects,
     GitHub,
     Inbox,
     Issues,
     Jobs,
+    Marks,
     Observations,
     Repositories,
     Similarity,
@@ -36,6 +38,8 @@ class Services:
     repositories: Repositories
     issues: Issues
     suggestions: Suggestions
+    marks: Marks
+    backtests: Backtests
     effects: Effects
     usage: Usage
     github: GitHub

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from bot.core.records import Candidate, Issue, Ranking
 from bot.core.repo_config import Config
-from bot.core.text import linked_numbers, too_thin
+from bot.core.series import same_series
+from bot.core.text import letters, linked_numbers, too_thin
 
 COLD_THRESHOLD = 7.0
 WHITENED_THRESHOLD = 8.0
@@ -15,9 +16,7 @@ WHITENED_THRESHOLD = 8.0
 DEGRADED_MARGIN = 1.0
 """How much more z a ranking must have in which a part was missing."""
 
-MOST_LIKELY = 3
 MOST_ALSO = 5
-FILL = 3
 NEAR = 4.0
 """z below the threshold at which an earlier issue is still worth a look, once the bot speaks."""
 
@@ -51,10 +50,11 @@ def decide(question: Question) -> Decision:
     if (reason := ruled_out(question)) is not None:
         return Decision(False, reason, threshold)
     eligible = candidates_of(question)
-    likely = tuple(item for item in eligible if item.score >= threshold)[:MOST_LIKELY]
+    most = question.config.max_results
+    likely = tuple(item for item in eligible if item.score >= threshold)[:most]
     if not likely:
         return Decision(False, silence(question, eligible, threshold), threshold)
-    also = also_near(eligible[len(likely) :], threshold, FILL - len(likely))
+    also = also_near(eligible[len(likely) :], threshold, most - len(likely))
     best = f"#{likely[0].number} scores {likely[0].score:.1f}, the threshold is {threshold:.1f}"
     if question.config.mode == "shadow":
         return Decision(False, f"{best}, but this repository is in shadow mode", threshold, likely, also)
@@ -86,11 +86,37 @@ def ruled_out(question: Question) -> str | None:
         return "the issue was opened by a bot"
     if None in question.refused:
         return "somebody said that this is no duplicate"
-    return too_thin(issue.title, issue.body)
+    return ruled_out_by_config(issue, question.config) or too_thin(issue.title, issue.body)
+
+
+def ruled_out_by_config(issue: Issue, config: Config) -> str | None:
+    """Which wish of the repository an issue runs against."""
+    if is_ignored(issue, config):
+        return "issues of this author or with this label are ignored here"
+    if shares_label(issue, config.gate.labels_none):
+        return "it has a label under which nothing is suggested here"
+    if letters(issue.title) + letters(issue.body) < config.gate.min_chars:
+        return "the text is shorter than this repository asks for"
+    return None
+
+
+def is_ignored(issue: Issue, config: Config) -> bool:
+    """Whether an issue is left out on both sides: it gets no suggestion and is named in none."""
+    authors = {author.casefold() for author in config.ignore.authors}
+    return (issue.author or "").casefold() in authors or shares_label(issue, config.ignore.labels)
+
+
+def shares_label(issue: Issue, labels: Sequence[str]) -> bool:
+    """Whether an issue has one of these labels, whose case does not count on GitHub either."""
+    return not {label.casefold() for label in labels}.isdisjoint(label.casefold() for label in issue.labels)
 
 
 def candidates_of(question: Question) -> list[Candidate]:
-    """The earlier issues that may be named, best first: not those people rejected or the author already points at."""
+    """The earlier issues that may be named, best first: not those people rejected, the author points at, the config
+    ignores, or the author opened in the same series.
+
+    A bot's issue may be named to a person; a bot's own issue gets no suggestion (`ruled_out`), so bots never name each other.
+    """
     issue = question.issue
     known = linked_numbers(f"{issue.title}\n{issue.body}", question.full_name)
     return [
@@ -99,7 +125,11 @@ def candidates_of(question: Question) -> list[Candidate]:
             question.ranking.candidates,
             key=lambda item: -item.score if item.score == item.score else math.inf,
         )
-        if item.number < issue.number and item.number not in question.refused and item.number not in known
+        if item.number < issue.number
+        and item.number not in question.refused
+        and item.number not in known
+        and not is_ignored(item.issue, question.config)
+        and not same_series(issue, item.issue)
     ]
 
 
@@ -115,7 +145,7 @@ def silence(question: Question, eligible: Sequence[Candidate], threshold: float)
 
 
 def also_near(rest: Sequence[Candidate], threshold: float, fill: int) -> tuple[Candidate, ...]:
-    """The next candidates near the threshold: as many as complete a list of three, more only where they reach it."""
+    """The next candidates near the threshold: `fill` of them complete the list, more come only where they reach it."""
     near = [item for item in rest if item.score >= threshold - NEAR]
     above = sum(item.score >= threshold for item in near)
     return tuple(near[: min(max(above, fill), MOST_ALSO)])

@@ -9,7 +9,9 @@ DELIVERY = "delivery"
 """The kind of the job that handles one delivery."""
 
 
-def serial_of(event: str, payload: dict[str, Any], installation_id: int | None, repository_id: int | None) -> str | None:
+def serial_of(
+    event: str, payload: dict[str, Any], installation_id: int | None, repository_id: int | None
+) -> str | None:
     """What must not run at the same time: one issue's events, or one installation's."""
     issue = payload.get("issue")
     number = issue.get("number") if isinstance(issue, dict) else None
@@ -20,7 +22,13 @@ def serial_of(event: str, payload: dict[str, Any], installation_id: int | None, 
     return None
 
 
-def job_for(event: str, payload: dict[str, Any], installation_id: int | None, repository_id: int | None, delivery_id: UUID) -> NewJob:
+def job_for(
+    event: str,
+    payload: dict[str, Any],
+    installation_id: int | None,
+    repository_id: int | None,
+    delivery_id: UUID,
+) -> NewJob:
     """The job of a delivery; commands wait for webhooks, because an index that is behind answers wrong."""
     return NewJob(
         kind=DELIVERY,
@@ -35,12 +43,17 @@ def ignored(event: str, payload: dict[str, Any], app_id: int | None) -> str | No
 
     Comments by bots never hold commands, ours least of all: answering them is how bots talk to each other for ever.
     """
+    if event == "issues" and is_ours(payload.get("issue"), app_id):
+        return "our own issue"
     if event != "issue_comment":
         return None
-    sender, comment = payload.get("sender"), payload.get("comment")
+    sender = payload.get("sender")
     if isinstance(sender, dict) and sender.get("type") == "Bot":
         return "a bot's comment"
-    via = comment.get("performed_via_github_app") if isinstance(comment, dict) else None
-    if isinstance(via, dict) and app_id is not None and via.get("id") == app_id:
-        return "our own comment"
-    return None
+    return "our own comment" if is_ours(payload.get("comment"), app_id) else None
+
+
+def is_ours(written: Any, app_id: int | None) -> bool:
+    """Whether our App wrote a comment or an issue."""
+    via = written.get("performed_via_github_app") if isinstance(written, dict) else None
+    return isinstance(via, dict) and app_id is not None and via.get("id") == app_id

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from bot.core.errors import (
     BotError,
     CollectionBrokenError,
+    CredentialsError,
     DeadError,
     GitHubError,
     GitHubUnavailableError,
@@ -112,7 +113,8 @@ def settle_github(job: Job, error: GitHubError, now: datetime) -> Settlement:
     match error:
         case RateLimitedError():
             return wait(job, reason, error.retry_after or 60.0, now)
-        case GitHubUnavailableError():
+        # A refused key says nothing about the job either: it goes on when the operator has set the right one.
+        case GitHubUnavailableError() | CredentialsError():
             return wait(job, reason, UNAVAILABLE_PAUSE, now)
         case NotFoundError() if job.attempt <= len(REPLICA_LAG):
             return again(job, reason, REPLICA_LAG[job.attempt - 1])

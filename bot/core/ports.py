@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from bot.core.records import (
     Account,
     AppIdentity,
     Candidate,
+    Closing,
     Comment,
     Delivery,
     Effect,
@@ -98,6 +102,10 @@ class Accounts(Protocol):
         self, account_id: int, installation_id: int, repositories: Sequence[RepositoryName]
     ) -> list[Repository]:
         """As in `install`, for repositories added later; returns those to be indexed."""
+        ...
+
+    async def promote(self, account_id: int) -> list[Repository]:
+        """Let in, oldest first, repositories that were over the tier's limit and fit now: PENDING, to be indexed."""
         ...
 
     async def remove_repositories(self, account_id: int, repository_ids: Sequence[int]) -> list[Repository]:
@@ -244,6 +252,48 @@ class Suggestions(Protocol):
         ...
 
 
+class Marks(Protocol):
+    """Which issues people marked as duplicates of which; one original a number."""
+
+    async def save(self, account_id: int, repository_id: int, marks: Mapping[int, int]) -> None:
+        """Keep marks: number -> the original it duplicates. A number's last mark holds."""
+        ...
+
+    async def all(self, account_id: int, repository_id: int) -> dict[int, int]:
+        """Every mark of a repository."""
+        ...
+
+    async def remove(
+        self, account_id: int, repository_id: int, number: int, original: int | None = None
+    ) -> None:
+        """Forget a mark: that it is a duplicate of `original`, or of anything (None)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBacktest:
+    """The last back-test of a repository: `report` is `bot.core.backtest.Report.as_json`."""
+
+    model: str
+    verdict: str  # "comment" or "shadow"
+    report: dict[str, Any]
+    made_at: datetime
+
+
+class Backtests(Protocol):
+    """What the bot would have done in each repository's past."""
+
+    async def save(
+        self, account_id: int, repository_id: int, model: str, verdict: str, report: dict[str, Any]
+    ) -> None:
+        """Keep a report as the last one."""
+        ...
+
+    async def get(self, account_id: int, repository_id: int) -> StoredBacktest | None:
+        """The last report; None before the first one."""
+        ...
+
+
 class Effects(Protocol):
     """Outward writes: intent first, marked, looked up before any repeat."""
 
@@ -380,6 +430,14 @@ class RepositoryGitHub(Protocol):
         """Close with the reason duplicate, marked as a duplicate of `of`."""
         ...
 
+    def duplicate_marks(self, after: str | None = None) -> AsyncIterator[tuple[str, dict[int, int]]]:
+        """What people marked as duplicates among closed issues, latest first: (cursor to go on from, number -> original)."""
+        ...
+
+    async def closings(self, numbers: Sequence[int]) -> dict[int, Closing]:
+        """By which pull request, or under which milestone, issues were closed; what GitHub does not say is left out."""
+        ...
+
     async def config_file(self) -> ConfigFile | None:
         """The repository's config on its default branch, read with a token for that alone; None if absent."""
         ...
@@ -421,6 +479,17 @@ class Observations(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """The latest issues of a repository, each asked again as when it was new."""
+
+    shown: tuple[
+        tuple[int, tuple[tuple[int, float], ...]], ...
+    ]  # number, then the best earlier ones with their scores
+    lowest: float  # the score below which nothing is worth a comment
+    careful: float | None  # the threshold where the history is too short to judge by, None where it is not
+
+
 class Similarity(Protocol):
     """Finds earlier reports. Tenant aware: everything happens inside one repository's collection."""
 
@@ -445,8 +514,8 @@ class Similarity(Protocol):
         """The score of one pair, for `why`; None where the other is not indexed."""
         ...
 
-    async def calibrate(self, repository: Repository, budget: float) -> float:
-        """The score above which a share `budget` of this repository's own past issues lies."""
+    async def past(self, repository: Repository) -> Past:
+        """What would have been found for each of the repository's latest issues when it was new."""
         ...
 
     async def rebuild(self, repository: Repository) -> int:
@@ -455,4 +524,52 @@ class Similarity(Protocol):
 
     async def drop(self, repository: Repository) -> None:
         """Delete the collection and forget every cached word of the repository."""
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors, off the event loop."""
+
+    @property
+    def model(self) -> str:
+        """Names the model and its revision; vectors of two models are never compared."""
+        ...
+
+    async def embed(self, texts: Sequence[str], urgent: bool = False) -> npt.NDArray[np.float32]:  # noqa: FBT001, FBT002 — reads as a switch at every call
+        """Unit vectors, (n, 384), in the order of the texts. `urgent` texts go before those that wait."""
+        ...
+
+
+class Collections(Protocol):
+    """The vector index: one collection a repository, which can be made anew from PostgreSQL at any time.
+
+    Every method may raise SearchUnavailableError; all but `reset` and `drop` CollectionBrokenError.
+    """
+
+    async def upsert(
+        self, repository: Repository, model: str, records: Sequence[tuple[int, Vector, int]]
+    ) -> None:
+        """Put in or replace (number, text vector, creation in seconds since 1970)."""
+        ...
+
+    async def remove(self, repository: Repository, numbers: Sequence[int]) -> None:
+        """Take records out; unknown numbers are fine."""
+        ...
+
+    async def query(
+        self, repository: Repository, model: str, vector: Vector, k: int
+    ) -> list[tuple[int, float]]:
+        """The k nearest records as (number, cosine), nearest first."""
+        ...
+
+    async def reset(self, repository: Repository, model: str) -> None:
+        """Make the collection anew and empty."""
+        ...
+
+    async def drop(self, repository: Repository) -> None:
+        """Delete the collection; fine where there is none."""
+        ...
+
+    async def count(self, repository: Repository) -> int:
+        """How many records the collection says it has."""
         ...

@@ -1,6 +1,7 @@
 """The nouns of Deja View: frozen records that all parts share."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -266,6 +267,14 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
+class Closing:
+    """How GitHub says that an issue was closed."""
+
+    pull_request: int | None  # of the same repository
+    milestone: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """An earlier issue that may report the same problem."""
 
@@ -274,6 +283,18 @@ class Candidate:
     features: Features
     issue: Issue
     shared_terms: tuple[str, ...] = ()  # rarest first, as they stand in the texts
+    via: int | None = None  # the duplicate of `number` that was found, where people marked it as one
+    closing: Closing | None = None  # asked for only where it is shown
+
+    def evidence(self) -> dict[str, Any]:
+        """Score, features and shared terms as JSON takes them, for `Suggestion.evidence`."""
+        score = self.score if math.isfinite(self.score) else None
+        return {
+            "score": score,
+            "features": asdict(self.features),
+            "shared_terms": list(self.shared_terms),
+            "via": self.via,
+        }
 
 
 @dataclass(frozen=True, slots=True)

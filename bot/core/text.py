@@ -5,7 +5,10 @@ Everything here runs over strangers' text, so every pattern is linear: no two qu
 
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from itertools import islice
+
+from bot.core.boilerplate import NOTHING, key_of
 
 MAX_TEXT = 65_536
 """Code points of a title or body that are looked at: GitHub's own limit for a body."""
@@ -55,9 +58,12 @@ def sanitise(text: str | None) -> str:
     return UNSTORABLE.sub("\ufffd", (text or "")[:MAX_TEXT])
 
 
-def clean(title: str, body: str) -> str:
-    """What the embedder reads of an issue: its title, then its body without what templates and tools put there."""
-    return "\n".join([title.strip(), *prose(body, DENSE_CODE_LINES)])[:DENSE_CHARS]
+def clean(title: str, body: str, learned: AbstractSet[int] = NOTHING) -> str:
+    """What the embedder reads of an issue: its title, then its body without what templates and tools put there.
+
+    `learned` are the keys of this repository's own recurring lines (`bot.core.boilerplate`), as they are known by now.
+    """
+    return "\n".join([title.strip(), *prose(body, DENSE_CODE_LINES, learned)])[:DENSE_CHARS]
 
 
 def lexical_body(body: str) -> str:
@@ -65,8 +71,10 @@ def lexical_body(body: str) -> str:
     return "\n".join(prose(body, LEXICAL_CODE_LINES))[:LEXICAL_CHARS]
 
 
-def prose(body: str, code_lines: int) -> Iterator[str]:
-    """The lines of a body that its author wrote, and the first lines of each code block."""
+def prose(body: str, code_lines: int, learned: AbstractSet[int] = NOTHING) -> Iterator[str]:
+    """The lines of a body that its author wrote, and the first lines of each code block, without the recurring ones
+    of `learned`, which code may keep.
+    """
     fence, room = "", 0
     for line in without_comments(body[:MAX_TEXT]).splitlines():
         text = line.strip()
@@ -77,7 +85,7 @@ def prose(body: str, code_lines: int) -> Iterator[str]:
             room -= 1
             if room >= 0 and text:
                 yield text
-        elif text and not is_boilerplate(text):
+        elif text and not is_boilerplate(text) and not (learned and key_of(text) in learned):
             yield TAG.sub(" ", URL.sub(" ", IMAGE.sub(" ", text)))
 
 

@@ -6,4 +6,6 @@ from bot.core.records import Tier
 def over_limit(tier: Tier) -> str:
     """Why a repository above the tier's limit is not indexed, and what can be done about it."""
     noun = "repository" if tier.repositories == 1 else "repositories"
-    return f"The {tier.name.capitalize()} plan indexes {tier.repositories} {noun}; remove one here or upgrade."
+    return (
+        f"The {tier.name.capitalize()} plan indexes {tier.repositories} {noun}; remove one here or upgrade."
+    )

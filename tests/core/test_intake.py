@@ -30,7 +30,10 @@ def test_without_ids_nothing_waits_for_anything():
     assert serial_of("installation", {}, None, None) is None
 
 
-@pytest.mark.parametrize(("event", "lane"), [("issues", Lane.WEBHOOK), ("installation", Lane.WEBHOOK), ("issue_comment", Lane.COMMAND)])
+@pytest.mark.parametrize(
+    ("event", "lane"),
+    [("issues", Lane.WEBHOOK), ("installation", Lane.WEBHOOK), ("issue_comment", Lane.COMMAND)],
+)
 def test_commands_wait_for_webhooks(event, lane):
     delivery = uuid4()
     job = job_for(event, {"issue": {"number": 1}}, 3, 9, delivery)
@@ -41,8 +44,19 @@ def test_commands_wait_for_webhooks(event, lane):
     ("event", "payload", "is_ignored"),
     [
         ("issue_comment", {"sender": {"type": "Bot"}}, True),
-        ("issue_comment", {"sender": {"type": "User"}, "comment": {"performed_via_github_app": {"id": OURS}}}, True),
-        ("issue_comment", {"sender": {"type": "User"}, "comment": {"performed_via_github_app": {"id": 1}}}, False),
+        ("issues", {"issue": {"performed_via_github_app": {"id": OURS}}}, True),
+        ("issues", {"issue": {"performed_via_github_app": {"id": 1}}}, False),
+        ("issues", {"issue": {"performed_via_github_app": None}, "sender": {"type": "Bot"}}, False),
+        (
+            "issue_comment",
+            {"sender": {"type": "User"}, "comment": {"performed_via_github_app": {"id": OURS}}},
+            True,
+        ),
+        (
+            "issue_comment",
+            {"sender": {"type": "User"}, "comment": {"performed_via_github_app": {"id": 1}}},
+            False,
+        ),
         ("issue_comment", {"sender": {"type": "User"}, "comment": {"performed_via_github_app": None}}, False),
         ("issue_comment", {"sender": None, "comment": None}, False),
         # A bot that closes or labels an issue changes what candidates are shown as.

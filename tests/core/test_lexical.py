@@ -31,6 +31,8 @@ def textbook(documents, query, row):
         df = sum(token in item for item in documents.values())
         total += (
             weight
+            * 9
+            / (weight + 8)
             * math.log(1 + (len(documents) - df + 0.5) / (df + 0.5))
             * tf
             * 2.5
@@ -140,3 +142,23 @@ def test_titles_weigh_three_times_in_the_text():
 def test_counts_beyond_a_byte_are_capped():
     index = indexed([Bag({}, {"a": 1_000}), Bag({}, {"b": 1})])
     assert index.terms(0).text == {index.vocabulary["a"]: 255}
+
+
+def test_a_row_covered_by_itself_is_covered_whole():
+    bags = random_bags(30)
+    index = indexed(bags)
+    rows = np.array([3, 7, 29])
+    for at, row in enumerate(rows.tolist()):
+        scores = index.match(index.look_up(bags[row]), 30).text
+        assert index.covered(scores[rows], rows)[at] == pytest.approx(1.0)
+    assert index.covered(np.zeros(3), rows).tolist() == [0.0, 0.0, 0.0]
+    assert index.covered(np.zeros(0), rows[:0]).tolist() == []
+
+
+def test_covered_does_not_count_the_issue_that_asks():
+    bags = random_bags(12)
+    alone, kept = indexed(bags[:11]), indexed(bags)
+    rows, terms = np.arange(11), kept.look_up(bags[11])
+    expected = alone.covered(alone.match(alone.look_up(bags[11]), 11).text, rows)
+    found = kept.covered(kept.match(terms, 12, without=11).text[:11], rows, without=11)
+    assert found == pytest.approx(expected)

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from bot.core.text import MAX_TEXT, clean, lexical_body, linked_numbers, sanitise, too_thin
+from tests.pace import allowed
 
 HOSTILE = [
     "![", "<!--", "<img ", "[", "http://", "#", "a", "<b ", "</details ", "_a", "#1", "aB", "`", "\n", "> ", "x/issues/1", "a/b#",
@@ -115,7 +116,7 @@ def test_linked_numbers(text, numbers):
 )
 def test_hostile_text_takes_linear_time(piece, read):
     text = (piece * MAX_TEXT)[:MAX_TEXT]
-    assert best_of_three(read, text) < 0.05
+    assert best_of_three(read, text) < allowed(0.05)
 
 
 def best_of_three(read, text):
