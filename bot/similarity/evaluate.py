@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
+from bot.core.calibration import probability
 from bot.core.decision import Question, budget_threshold, decide
 from bot.core.ports import Embedder
 from bot.core.records import Candidate, Issue, Ranking
@@ -33,6 +35,12 @@ RECALIBRATE = 100
 """Issues between two replays, as the service asks for them."""
 
 EMBED_BATCH = 512
+CHANCES = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65, 1.0)
+"""Bounds of the reliability table's rows."""
+
+PREVALENCE = 0.1
+"""Share of duplicates to which the reliability table is weighted: queries hold more of them than new issues do."""
+
 FALSE_ALARMS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
@@ -45,31 +53,23 @@ class Answer:
     first_right: int | None  # rank from 0 of the first right issue
     spoke: bool
     showed_right: bool  # among the issues that the comment names
+    chance: float | None = None  # calibrated, that the best one is right; None before there is a threshold
 
 
 def evaluate(
-    directory: Path,
-    project: str | None = None,
-    run_out: Path | None = None,
-    *,
-    embedder: Embedder | None = None,
+    directory: Path, embedder: Embedder, project: str | None = None, run_out: Path | None = None
 ) -> dict[str, dict[str, Any]]:
     """Metrics by project of a directory; `run_out` gets the ranked lists, one JSON object a query."""
     projects = (
         [project] if project else sorted(path.parent.name for path in directory.glob("*/queries.jsonl"))
     )
-    model = embedder or default_embedder()
     with run_out.open("w", encoding="utf-8") if run_out else nullcontext() as out:
-        return {name: asyncio.run(measure(directory / name, model, out)) for name in projects}
+        return {name: asyncio.run(measure(directory / name, embedder, out)) for name in projects}
 
 
 async def measure(folder: Path, embedder: Embedder, out: TextIO | None) -> dict[str, Any]:
     """Stream one project."""
-    with gzip.open(folder / "issues.jsonl.gz", "rt", encoding="utf-8") as lines:
-        raw = [json.loads(line) for line in lines]
-    with (folder / "queries.jsonl").open(encoding="utf-8") as lines:
-        queries = {query["id"]: query for query in map(json.loads, lines)}
-    issues = [issue_of(item, number) for number, item in enumerate(raw, 1)]
+    raw, queries, issues = read(folder)
     stream, answers = Stream(), list[Answer]()
     async for issue, entry in embedded(issues, embedder, stream.history):
         found = stream.ask(entry)
@@ -87,6 +87,15 @@ async def measure(folder: Path, embedder: Embedder, out: TextIO | None) -> dict[
     return metrics(answers)
 
 
+def read(folder: Path) -> tuple[list[dict[str, Any]], dict[Any, dict[str, Any]], list[Issue]]:
+    """A project's lines as they stand, its queries by id, and its issues, oldest first."""
+    with gzip.open(folder / "issues.jsonl.gz", "rt", encoding="utf-8") as lines:
+        raw = [json.loads(line) for line in lines]
+    with (folder / "queries.jsonl").open(encoding="utf-8") as lines:
+        queries = {query["id"]: query for query in map(json.loads, lines)}
+    return raw, queries, [issue_of(item, number) for number, item in enumerate(raw, 1)]
+
+
 async def embedded(
     issues: Sequence[Issue], embedder: Embedder, history: History
 ) -> AsyncIterator[tuple[Issue, Entry]]:
@@ -94,7 +103,9 @@ async def embedded(
     for start in range(0, len(issues), EMBED_BATCH):
         batch = issues[start : start + EMBED_BATCH]
         titles = [issue.title for issue in batch]
-        vectors = await embedder.embed(titles + [clean(issue.title, issue.body) for issue in batch])
+        vectors = await embedder.embed(
+            titles + [clean(issue.title, issue.body, history.boilerplate) for issue in batch]
+        )
         for issue, title, text in zip(batch, vectors[: len(batch)], vectors[len(batch) :], strict=True):
             yield issue, entry_of(history, issue, title, text)
 
@@ -132,6 +143,9 @@ class Stream:
             top=found[0].score if found else -math.inf,
             first_right=right.index(True) if True in right else None,
             spoke=decision.speak,
+            chance=None
+            if self._threshold is None or not found
+            else probability(found[0].score, self._threshold, BUDGET),
             showed_right=any(hit and item.number in shown for item, hit in zip(found, right, strict=True)),
         )
 
@@ -158,6 +172,7 @@ def metrics(answers: Sequence[Answer]) -> dict[str, Any]:
         "MRR": sum(1 / (item.first_right + 1) for item in duplicates if item.first_right is not None)
         / max(len(duplicates), 1),
         "AUC": auc([item.top for item in duplicates], [item.top for item in others]),
+        "reliability": reliability(duplicates, others),
         "decision": {f"fa<={rate:g}": at_rate(duplicates, others, rate) for rate in FALSE_ALARMS},
         "budget": {
             "budget": BUDGET,
@@ -166,6 +181,25 @@ def metrics(answers: Sequence[Answer]) -> dict[str, Any]:
             "hit": share([item.spoke and item.showed_right for item in duplicates]),
         },
     }
+
+
+def reliability(duplicates: Sequence[Answer], others: Sequence[Answer]) -> list[dict[str, float]]:
+    """Rows of how probable the best candidates were said to be, beside how often they were right, at `PREVALENCE`."""
+    weighted = [
+        (item.chance, item.first_right == 0, weight / max(len(items), 1))
+        for items, weight in ((duplicates, PREVALENCE), (others, 1 - PREVALENCE))
+        for item in items
+        if item.chance is not None
+    ]
+    rows = []
+    for low, high in pairwise(CHANCES):
+        row = [item for item in weighted if low <= item[0] < high]
+        total = sum(weight for _, _, weight in row)
+        if row:
+            said = sum(chance * weight for chance, _, weight in row) / total
+            held = sum(weight for _, right, weight in row if right) / total
+            rows.append({"queries": len(row), "said": said, "right": held})
+    return rows
 
 
 def at_rate(duplicates: Sequence[Answer], others: Sequence[Answer], rate: float) -> dict[str, float]:

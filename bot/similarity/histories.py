@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from bot.core.boilerplate import keys_of
 from bot.core.hashing import content_hash
 from bot.core.lexical import bag_of
 from bot.core.ports import Issues
@@ -99,4 +100,6 @@ def entry_of(history: History, issue: Issue, title: Vector | None, text: Vector 
     terms = history.lexical.learn(bag_of(issue.title, issue.body))
     asks = not (issue.author_is_bot or issue.is_pull_request or too_thin(issue.title, issue.body))
     created, digest = issue.created_at.timestamp(), content_hash(issue.title, issue.body)
-    return Entry(issue.number, created, issue.author_id or 0, asks, digest, terms, title, text)
+    return Entry(
+        issue.number, created, issue.author_id or 0, asks, digest, terms, title, text, keys_of(issue.body)
+    )

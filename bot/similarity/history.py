@@ -1,14 +1,15 @@
 """What is kept in memory of one repository's issues to rank against: words, vectors, dates and authors."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from bot.core.boilerplate import NOTHING, Keys, learn
 from bot.core.lexical import RARE, Bag, LexicalIndex, Matches, Terms
 from bot.core.records import Features, Vector
-from bot.core.scoring import POOL, bm25_z, score
+from bot.core.scoring import POOL, fit_size, lexical_strength, score
 from bot.similarity.vectors import Cosines, Rows, Vectors
 
 SECONDS_A_DAY = 86_400.0
@@ -17,6 +18,8 @@ OVERHEAD = 300
 
 COMMON_SHARE = 20
 """A word that more than one issue in so many has is no evidence."""
+
+NO_LINES: Keys = np.zeros(0, np.uint32)
 
 COLUMNS = np.dtype([("number", np.int64), ("created", np.float64), ("author", np.int64), ("asks", np.bool_)])
 
@@ -33,6 +36,9 @@ class Entry:
     terms: Terms
     title: Vector | None  # None where there is no vector
     text: Vector | None
+    lines: Keys = field(
+        default_factory=lambda: NO_LINES
+    )  # of its body, to learn what this repository's templates bring
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,9 @@ class History:
         self._row: dict[int, int] = {}
         self._free: list[int] = []
         self._digests: dict[int, bytes] = {}
+        self._lines: dict[int, Keys] = {}
+        self._learned_from = 0
+        self.boilerplate = NOTHING
         self._columns = np.zeros(64, COLUMNS)
 
     def __len__(self) -> int:
@@ -81,6 +90,7 @@ class History:
             self._columns = np.concatenate([self._columns, np.zeros(len(self._columns), COLUMNS)])
         self._columns[row] = (entry.number, entry.created, entry.author, entry.asks)
         self._digests[row] = entry.digest
+        self._lines[row] = entry.lines
         self.lexical.put(row, entry.terms)
         self.vectors.put(row, entry.title, entry.text)
 
@@ -92,11 +102,16 @@ class History:
                 self.lexical.remove(row)
                 self.vectors.put(row, None, None)
                 self._columns[row]["number"] = 0
-                del self._digests[row]
+                del self._digests[row], self._lines[row]
                 self._free.append(row)
 
     def refit(self) -> None:
-        """Fit the whitening anew where the history has outgrown it."""
+        """Fit the whitening and learn the boilerplate anew where the history has outgrown them."""
+        if (size := fit_size(len(self))) not in (0, self._learned_from):
+            self._learned_from = size
+            rows = [self._row[number] for number in self.numbers()[:size]]
+            authors = self._columns["author"][rows].tolist()
+            self.boilerplate = learn([self._lines[row] for row in rows], authors)
         if self.vectors.outgrown:
             self.vectors.refit(np.array([self._row[number] for number in self.numbers()], np.intp))
 
@@ -113,7 +128,17 @@ class History:
         row = self._row[number]
         _, created, author, asks = self._columns[row].item()
         title, text = self.vectors.get(row) or (None, None)
-        return Entry(number, created, author, asks, self._digests[row], self.lexical.terms(row), title, text)
+        return Entry(
+            number,
+            created,
+            author,
+            asks,
+            self._digests[row],
+            self.lexical.terms(row),
+            title,
+            text,
+            self._lines[row],
+        )
 
     def vectors_of(self, number: int, digest: bytes) -> tuple[Vector, Vector] | None:
         """The title's and the text's vector of an issue, where they were made from the text with this digest."""
@@ -164,7 +189,8 @@ class History:
 
     def size(self) -> int:
         """An estimate of the bytes held."""
-        return self.lexical.size() + self.vectors.size() + OVERHEAD * len(self)
+        lines = sum(item.nbytes for item in self._lines.values())
+        return self.lexical.size() + self.vectors.size() + lines + OVERHEAD * len(self)
 
     def _rows(self, numbers: Iterable[int]) -> list[int]:
         return [self._row[number] for number in numbers if number in self._row]
@@ -186,11 +212,12 @@ class History:
         """Score these rows."""
         asked, words, columns = compared.asked, compared.words, self._columns[rows]
         titles, texts = self._cosines(compared, rows)
+        covered = self.lexical.covered(words.text[rows], rows, without=self._row.get(asked.number))
         table = zip(
             titles.raw.tolist(),
             texts.raw.tolist(),
             words.title[rows].tolist(),
-            bm25_z(words.text[rows], words.text[compared.best_words]).tolist(),
+            lexical_strength(words.text[rows], words.text[compared.best_words], covered).tolist(),
             ((asked.created - columns["created"]) / SECONDS_A_DAY).tolist(),
             ((columns["author"] == asked.author) & (asked.author != 0)).tolist(),
             [None] * len(rows) if titles.whitened is None else titles.whitened.tolist(),

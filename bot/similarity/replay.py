@@ -13,6 +13,9 @@ LEAST = 200
 """Issues of history below which a quantile says nothing."""
 
 
+SHOWN = 3
+"""Earlier issues that a comment would name."""
+
 LOWEST = 3.0
 """z below which nothing is worth a comment, however much budget a repository without duplicates leaves."""
 
@@ -23,6 +26,9 @@ class Replay:
     def __init__(self, issues: int) -> None:
         """`issues` is how many will be fed; the latest of them are asked."""
         self.top_scores: list[float] = []
+        self.shown: list[
+            tuple[int, tuple[tuple[int, float], ...]]
+        ] = []  # number, then the best with their scores
         self._history = History()
         self._silent = max(WHITENING_FROM, issues - LATEST)  # scores before whitening are of another scale
 
@@ -33,12 +39,18 @@ class Replay:
                 self._silent -= 1
             elif entry.asks:
                 self._history.refit()
-                best = self._history.search(entry, limit=1)
+                best = self._history.search(entry, limit=SHOWN)
                 self.top_scores.append(best[0].score if best else float("-inf"))
+                self.shown.append((entry.number, tuple((item.number, item.score) for item in best)))
             self._history.put(entry)
+
+    def careful(self) -> float | None:
+        """The threshold where the history is too short to say anything; None where it is long enough."""
+        if len(self._history) >= LEAST:
+            return None
+        return COLD_THRESHOLD if len(self._history) < WHITENING_FROM else WHITENED_THRESHOLD
 
     def threshold(self, budget: float) -> float:
         """The score that a share `budget` of the issues asked reaches, or the careful one where there are too few."""
-        if len(self._history) < LEAST:
-            return COLD_THRESHOLD if len(self._history) < WHITENING_FROM else WHITENED_THRESHOLD
-        return max(LOWEST, budget_threshold(self.top_scores, budget))
+        careful = self.careful()
+        return max(LOWEST, budget_threshold(self.top_scores, budget)) if careful is None else careful

@@ -9,19 +9,16 @@ import structlog
 from bot.core.errors import CollectionBrokenError, SearchUnavailableError
 from bot.core.hashing import content_hash
 from bot.core.lexical import bag_of
-from bot.core.ports import Collections, Embedder, Issues
+from bot.core.ports import Collections, Embedder, Issues, Past
 from bot.core.records import Candidate, Issue, Ranking, Repository, Vector
 from bot.core.scoring import POOL, SCORER
 from bot.core.text import clean, lexical_body
 from bot.core.tokens import surfaces
 from bot.similarity.histories import Histories
 from bot.similarity.history import Entry, History, Scored
-from bot.similarity.replay import Replay
+from bot.similarity.past import replayed
 
 log = structlog.get_logger()
-
-REPLAY_CHUNK = 200
-"""Issues handed to a replay at a time, so that new issues are ranked in between."""
 
 MOST_LATER = 200
 """Newer issues among which the collection is still asked: beyond it most of what it returns could not be used."""
@@ -59,7 +56,11 @@ class SimilarityService:
         issues = [stored[number].issue for number in sorted(stored)]
         if not issues:
             return 0
-        texts = [issue.title for issue in issues] + [clean(issue.title, issue.body) for issue in issues]
+        async with self._histories.use(repository) as history:  # knows every stored issue, embedded or not
+            learned = history.boilerplate
+        texts = [issue.title for issue in issues] + [
+            clean(issue.title, issue.body, learned) for issue in issues
+        ]
         vectors = await self._embedder.embed(texts)
         pairs = list(zip(issues, vectors[: len(issues)], vectors[len(issues) :], strict=True))
         await self._issues.set_vectors(
@@ -101,16 +102,9 @@ class SimilarityService:
             candidates = await self._candidates(repository, issue, history, [found] if found else [])
         return candidates[0] if candidates else None
 
-    async def calibrate(self, repository: Repository, budget: float) -> float:
-        """The score above which a share `budget` of this repository's own latest issues lies, each asked as when it was new."""
-        async with self._histories.use(repository) as history:
-            numbers = history.numbers()
-        replay = Replay(len(numbers))
-        for start in range(0, len(numbers), REPLAY_CHUNK):
-            async with self._histories.use(repository) as history:
-                entries = await asyncio.to_thread(history.entries, numbers[start : start + REPLAY_CHUNK])
-            await asyncio.to_thread(replay.feed, entries)
-        return replay.threshold(budget)
+    async def past(self, repository: Repository) -> Past:
+        """What would have been found for each of the repository's latest issues when it was new."""
+        return await replayed(self._histories, repository)
 
     async def rebuild(self, repository: Repository) -> int:
         """Make the collection anew from PostgreSQL; returns how many records it has."""
@@ -134,7 +128,7 @@ class SimilarityService:
             return asked, None
         try:
             title, text = await self._embedder.embed(
-                [issue.title, clean(issue.title, issue.body)], urgent=True
+                [issue.title, clean(issue.title, issue.body, history.boilerplate)], urgent=True
             )
         except Exception as error:  # noqa: BLE001 — whatever ails the model, words can still be compared
             log.warning("embedder_failed", error=str(error))

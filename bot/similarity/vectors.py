@@ -88,7 +88,8 @@ class Vectors:
         """What to multiply raw rows with, and what to take off, to compare whitened ones without keeping them."""
         assert self.whitening is not None
         white = (vector - mean) @ self.whitening.map
-        direction: Matrix = self.whitening.map @ (white / np.float32(max(np.linalg.norm(white), 1e-12)))
+        length = max(float(np.linalg.norm(white)), 1e-12)
+        direction: Matrix = (self.whitening.map @ white / length).astype(np.float32)
         return direction, float(mean @ direction)
 
     def _measure(self, rows: Rows) -> None:
