@@ -107,6 +107,12 @@ def stop(folder: Path) -> None:
             time.sleep(0.02)
 
 
+def is_running(folder: Path) -> bool:
+    """Whether the server of this folder runs."""
+    pid = postmaster_pid(folder)
+    return pid is not None and is_our_postgres(pid, folder)
+
+
 def find_bin() -> Path:
     """The folder of PostgreSQL's programs: PG_BIN, else the wheel's newest, else those on the PATH."""
     if os.environ.get("PG_BIN"):
@@ -119,7 +125,9 @@ def find_bin() -> Path:
                 return Path(root) / name / "bin"
     found = shutil.which("initdb")
     if found is None:
-        raise SettingsError("no PostgreSQL was found: install the requirements, or set DATABASE_URL or PG_BIN")
+        raise SettingsError(
+            "no PostgreSQL was found: install the requirements, or set DATABASE_URL or PG_BIN"
+        )
     return Path(found).resolve().parent
 
 
@@ -132,7 +140,9 @@ def socket_folder(folder: Path) -> Path:
     short.mkdir(mode=0o700, exist_ok=True)
     status = short.lstat()
     if short.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise SettingsError(f"{short} belongs to somebody else: remove it, or choose a data folder with a shorter path")
+        raise SettingsError(
+            f"{short} belongs to somebody else: remove it, or choose a data folder with a shorter path"
+        )
     return short
 
 
@@ -167,7 +177,9 @@ def identity_for(folder: Path, binaries: Path) -> Identity:
 
     for path in (folder, *folder.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
-    if works(become_nobody, [str(binaries / "postgres"), "--version"]) and works(become_nobody, ["test", "-w", str(folder)]):
+    if works(become_nobody, [str(binaries / "postgres"), "--version"]) and works(
+        become_nobody, ["test", "-w", str(folder)]
+    ):
         return become_nobody
     raise SettingsError(
         "PostgreSQL does not run as root and cannot become another user here: "
@@ -188,7 +200,9 @@ def become_ordinary() -> None:
 def works(identity: Callable[[], None], command: list[str] | None = None) -> bool:
     """Whether a child can take that identity and run a command."""
     try:
-        done = subprocess.run(command or ["true"], preexec_fn=identity, check=False, capture_output=True, timeout=10)  # noqa: PLW1509, S603  # fixed commands
+        done = subprocess.run(  # noqa: S603  # fixed commands
+            command or ["true"], preexec_fn=identity, check=False, capture_output=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0
@@ -197,7 +211,15 @@ def works(identity: Callable[[], None], command: list[str] | None = None) -> boo
 def run(server: EmbeddedPostgres, identity: Identity, program: str, *arguments: str) -> str:
     """Run one of PostgreSQL's programs to its end and return what it printed. Raises SettingsError with its last line."""
     command = [str(server.binaries / program), *arguments]
-    done = subprocess.run(command, preexec_fn=identity, check=False, capture_output=True, text=True, timeout=60, cwd=server.folder)  # noqa: PLW1509, S603  # fixed commands
+    done = subprocess.run(  # noqa: S603  # fixed commands
+        command,
+        preexec_fn=identity,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=server.folder,
+    )  # fixed commands
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise SettingsError(f"{program} failed: {said[-1] if said else done.returncode}")
@@ -208,7 +230,14 @@ def create_cluster(server: EmbeddedPostgres, identity: Identity) -> None:
     """Make the data folder in one step that a kill cannot leave half done."""
     fresh = server.folder / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    options = ("--encoding=UTF8", "--locale=C", "--auth=trust", "--username=postgres", "--data-checksums", "--no-sync")
+    options = (
+        "--encoding=UTF8",
+        "--locale=C",
+        "--auth=trust",
+        "--username=postgres",
+        "--data-checksums",
+        "--no-sync",
+    )
     run(server, identity, "initdb", *options, f"--pgdata={fresh}")
     with (fresh / "postgresql.auto.conf").open("a", encoding="ascii") as file:
         file.writelines(f"{name} = {value}\n" for name, value in SETTINGS.items())
@@ -217,11 +246,26 @@ def create_cluster(server: EmbeddedPostgres, identity: Identity) -> None:
 
 def launch(server: EmbeddedPostgres, identity: Identity, *, fsync: bool) -> None:
     """Start the server in a session of its own, so that a signal to us does not reach it."""
-    command = [str(server.binaries / "postgres"), "-D", str(server.folder / "data"), "-k", str(server.socket_folder)]
-    command += [] if fsync else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+    command = [
+        str(server.binaries / "postgres"),
+        "-D",
+        str(server.folder / "data"),
+        "-k",
+        str(server.socket_folder),
+    ]
+    command += (
+        [] if fsync else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+    )
     # The shell ends at once: a server that is nobody's child leaves no zombie behind when it dies.
-    script = ["sh", "-c", 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &', "sh", str(server.folder / "server.log"), *command]
-    subprocess.run(script, preexec_fn=identity, check=True, start_new_session=True, cwd=server.folder)  # noqa: PLW1509, S603  # fixed commands
+    script = [
+        "sh",
+        "-c",
+        'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 &',
+        "sh",
+        str(server.folder / "server.log"),
+        *command,
+    ]
+    subprocess.run(script, preexec_fn=identity, check=True, start_new_session=True, cwd=server.folder)  # noqa: S603  # fixed commands
 
 
 def wait_until_it_answers(server: EmbeddedPostgres) -> None:
@@ -322,9 +366,9 @@ def is_postgres(entry: Path) -> bool:
 
 def create_role_and_database(server: EmbeddedPostgres) -> None:
     """Our role, which is no superuser and may make the two roles it works under, and its database."""
-    if query(server, f"SELECT count(*) FROM pg_roles WHERE rolname = '{ROLE}'") == "0":
+    if query(server, f"SELECT count(*) FROM pg_roles WHERE rolname = '{ROLE}'") == "0":  # noqa: S608  # our own names
         query(server, f"CREATE ROLE {ROLE} LOGIN CREATEROLE CREATEDB")
-    if query(server, f"SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}'") == "0":
+    if query(server, f"SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}'") == "0":  # noqa: S608  # our own names
         query(server, f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
 
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
+from typing import Any
 
 import asyncpg
 import structlog
@@ -43,6 +45,7 @@ class Inbox:
         self._database = database
         self._waiting: list[Waiting] = []
         self._writer: asyncio.Task[None] | None = None
+        self._connection: Any = None
 
     async def accept(self, delivery: Delivery, job: NewJob) -> bool:
         """Store; False where the id is known. Raises StorageUnavailableError where nothing was stored."""
@@ -64,42 +67,48 @@ class Inbox:
         """Commit batch after batch until nobody waits."""
         try:
             while self._waiting:
-                batch = self._next_batch()
-                try:
-                    await self._commit(batch)
-                except asyncpg.DataError:
-                    await self._one_by_one(batch)
-                except Exception as error:  # noqa: BLE001  # every caller must hear of it, and the next batch must go on
-                    fail(batch, error)
+                await self._take_turn(self._next_batch())
         finally:
             self._writer = None
 
+    async def _take_turn(self, batch: list[Waiting]) -> None:
+        """Commit this batch, and on the same connection those that arrived meanwhile, until nobody waits."""
+        try:
+            async with self._database.system() as self._connection:
+                while batch:
+                    await self._commit(batch)
+                    batch = self._next_batch()
+        except asyncpg.DataError as error:
+            if len(batch) == 1:
+                fail(batch, error)
+                return
+            # A value that PostgreSQL refuses must not take the others with it.
+            for waiting in batch:
+                await self._take_turn([waiting])
+        except Exception as error:  # noqa: BLE001  # every caller must hear of it, and the next batch must go on
+            fail(batch, error)
+
     def _next_batch(self) -> list[Waiting]:
-        size, n = 0, 0
-        for n, waiting in enumerate(self._waiting[:LARGEST_BATCH], 1):
-            size += len(waiting.delivery.body)
-            if size > LARGEST_BYTES:
-                break
+        """The first of those who wait: as many as a commit takes, one at least."""
+        sizes = accumulate(len(waiting.delivery.body) for waiting in self._waiting[:LARGEST_BATCH])
+        n = max(1, sum(size <= LARGEST_BYTES for size in sizes))
         batch, self._waiting = self._waiting[:n], self._waiting[n:]
         return batch
 
-    async def _one_by_one(self, batch: Sequence[Waiting]) -> None:
-        """A value that PostgreSQL refuses must not take the others with it."""
-        for waiting in batch:
-            try:
-                await self._commit([waiting])
-            except Exception as error:  # noqa: BLE001  # as above
-                fail([waiting], error)
-
     async def _commit(self, batch: Sequence[Waiting]) -> None:
+        """Store a batch, commit, begin anew, and tell everybody of the batch."""
         digests = [sha256(item.delivery.body).digest() for item in batch]
-        async with self._database.system() as connection:
-            rows = await connection.fetch(SQL["accept"], *columns(batch, digests))
-            new = {row["id"] for row in rows}
-            known = [(item.delivery.id, digest) for item, digest in zip(batch, digests, strict=True) if item.delivery.id not in new]
-            if known:
-                for row in await connection.fetch(SQL["other_bodies"], *zip(*known, strict=True)):
-                    log.warning("delivery_id_reused", security=True, delivery_id=str(row["id"]))
+        rows = await self._connection.fetch(SQL["accept"], *columns(batch, digests))
+        new = {row["id"] for row in rows}
+        known = [
+            (item.delivery.id, digest)
+            for item, digest in zip(batch, digests, strict=True)
+            if item.delivery.id not in new
+        ]
+        if known:
+            for row in await self._connection.fetch(SQL["other_bodies"], *zip(*known, strict=True)):
+                log.warning("delivery_id_reused", security=True, delivery_id=str(row["id"]))
+        await self._connection.execute(SQL["commit"])
         for item in batch:
             if not item.stored.done():
                 item.stored.set_result(item.delivery.id in new)

@@ -31,7 +31,9 @@ class Depth:
 class Jobs:
     """Jobs in PostgreSQL; see `bot.core.ports.Jobs` for what each method promises."""
 
-    def __init__(self, database: Database, *, lease: timedelta = timedelta(seconds=60), account_cap: int = 2) -> None:
+    def __init__(
+        self, database: Database, *, lease: timedelta = timedelta(seconds=60), account_cap: int = 2
+    ) -> None:
         """`account_cap` is how many jobs of one account run at once, so that a large one leaves room for others."""
         self._database, self._lease, self._cap = database, lease, account_cap
 
@@ -40,7 +42,15 @@ class Jobs:
         new = 0
         async with self._database.system() as connection:
             for job in jobs:
-                values = (job.kind, job.lane, job.account_id, job.serial, job.dedupe, job.payload, job.delivery_id)
+                values = (
+                    job.kind,
+                    job.lane,
+                    job.account_id,
+                    job.serial,
+                    job.dedupe,
+                    job.payload,
+                    job.delivery_id,
+                )
                 found = await connection.fetchval(SQL["enqueue"], *values, job.after, job.max_attempts)
                 new += found is not None
             if new:

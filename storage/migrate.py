@@ -85,16 +85,41 @@ async def apply(connection: Any, files: Sequence[Migration]) -> list[str]:
         "CREATE TABLE IF NOT EXISTS migrations "
         "(name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
     )
-    known = {row["name"]: row["checksum"] for row in await connection.fetch("SELECT name, checksum FROM migrations")}
+    known = {
+        row["name"]: row["checksum"]
+        for row in await connection.fetch("SELECT name, checksum FROM migrations")
+    }
     applied = []
     for file in files:
         if file.name in known:
             if known[file.name] != file.checksum:
-                raise SettingsError(f"{file.name} was edited after it was applied: undo that, and write a new migration")
+                raise SettingsError(
+                    f"{file.name} was edited after it was applied: undo that, and write a new migration"
+                )
             continue
         async with connection.transaction():
             await connection.execute(file.sql)
-            await connection.execute("INSERT INTO migrations (name, checksum) VALUES ($1, $2)", file.name, file.checksum)
+            await connection.execute(
+                "INSERT INTO migrations (name, checksum) VALUES ($1, $2)", file.name, file.checksum
+            )
         log.info("migrated", name=file.name)
         applied.append(file.name)
     return applied
+
+
+async def pending(url: str) -> list[str]:
+    """Names of migrations that the database lacks. Raises StorageUnavailableError."""
+    try:
+        connection = await asyncpg.connect(url, command_timeout=30)
+    except UNAVAILABLE as error:
+        raise StorageUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
+    try:
+        exists = await connection.fetchval("SELECT to_regclass('migrations') IS NOT NULL")
+        known = (
+            {row["name"] for row in await connection.fetch("SELECT name FROM migrations")}
+            if exists
+            else set()
+        )
+    finally:
+        await connection.close()
+    return [file.name for file in migrations() if file.name not in known]

@@ -19,6 +19,10 @@ WITH arrived AS (
 )
 SELECT id, pg_notify('deja_view_jobs', '') FROM stored;
 
+-- name: commit
+-- Commit, and begin the next transaction under the same role, in one round trip.
+COMMIT AND CHAIN; SET LOCAL ROLE deja_view_system;
+
 -- name: read
 -- One delivery.
 SELECT id, event, action, installation_id, repository_id, body FROM deliveries WHERE id = $1;

@@ -110,9 +110,14 @@ FROM jobs WHERE state <> 'done'
 GROUP BY lane, state;
 
 -- name: purge_jobs
--- Ended jobs that are old enough; the dead are kept four times as long, for whoever looks into them.
-DELETE FROM jobs
-WHERE (state = 'done' AND ended_at < now() - $1::interval) OR (state = 'dead' AND ended_at < now() - $1::interval * 4);
+-- Ended jobs that are old enough, the dead with their raw events: those are kept four times as long, for whoever looks
+-- into them.
+WITH gone AS (
+    DELETE FROM jobs
+    WHERE (state = 'done' AND ended_at < now() - $1::interval) OR (state = 'dead' AND ended_at < now() - $1::interval * 4)
+    RETURNING state, delivery_id
+)
+DELETE FROM deliveries WHERE id IN (SELECT delivery_id FROM gone WHERE state = 'dead');
 
 -- name: purge_deliveries
 -- Raw deliveries that are done and old enough.

@@ -47,7 +47,9 @@ async def test_a_killed_server_comes_back_with_its_rows(folder):
 
 
 async def test_a_server_whose_starter_was_killed_is_adopted(folder):
-    starter = subprocess.run([sys.executable, "-c", START, str(folder)], check=True, capture_output=True, text=True)
+    starter = subprocess.run(
+        [sys.executable, "-c", START, str(folder)], check=True, capture_output=True, text=True
+    )
     await write_row(starter.stdout.strip())
     pid = embedded.postmaster_pid(folder.resolve() / "postgres")
     server = embedded.start(folder)
@@ -61,14 +63,18 @@ async def test_a_pid_file_of_a_stranger_or_a_zombie_does_not_stop_the_start(fold
     zombie = subprocess.Popen(["true"])
     time.sleep(0.2)
     for pid in (os.getpid(), zombie.pid):
-        (server.folder / "data" / "postmaster.pid").write_text(f"{pid}\n{server.folder / 'data'}\n1\n5432\n{server.folder}\n\n0 0\nready\n")
+        (server.folder / "data" / "postmaster.pid").write_text(
+            f"{pid}\n{server.folder / 'data'}\n1\n5432\n{server.folder}\n\n0 0\nready\n"
+        )
         embedded.start(folder)
         server.stop()
     zombie.wait()
 
 
 def test_starters_do_not_race(folder):
-    starters = [subprocess.Popen([sys.executable, "-c", START, str(folder)], stdout=subprocess.PIPE) for _ in range(4)]
+    starters = [
+        subprocess.Popen([sys.executable, "-c", START, str(folder)], stdout=subprocess.PIPE) for _ in range(4)
+    ]
     assert [starter.communicate()[0] and starter.returncode for starter in starters] == [0, 0, 0, 0]
 
 
@@ -80,7 +86,9 @@ def test_nobody_else_can_enter(folder):
 
 async def test_our_role_is_bound_by_row_level_security(folder):
     connection = await asyncpg.connect(embedded.start(folder).url)
-    role = await connection.fetchrow("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user")
+    role = await connection.fetchrow(
+        "SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
+    )
     await connection.close()
     assert tuple(role) == (False, False)
 
@@ -104,11 +112,19 @@ def test_a_socket_folder_that_others_can_enter_is_refused(tmp_path, monkeypatch)
         embedded.socket_folder(deep)
 
 
-@pytest.mark.parametrize("identity", [None, embedded.become_ordinary], ids=["as whoever runs the tests", "as an ordinary user"])
+@pytest.mark.parametrize(
+    "identity", [None, embedded.become_ordinary], ids=["as whoever runs the tests", "as an ordinary user"]
+)
 def test_root_and_an_ordinary_user_can_both_start_it(folder, identity):
     if os.getuid() != 0:
         identity = None
-    run = subprocess.run([sys.executable, "-c", START, str(folder)], check=False, capture_output=True, text=True, preexec_fn=identity)
+    run = subprocess.run(
+        [sys.executable, "-c", START, str(folder)],
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=identity,
+    )
     assert run.returncode == 0, run.stderr
 
 

@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 
 from bot.core.errors import LeaseLostError
-from bot.core.records import Lane, NewJob
+from bot.core.records import Delivery, Lane, NewJob
+from storage.inbox import Inbox
 from storage.jobs import Jobs
 
 WORKER, OTHER = uuid4(), uuid4()
@@ -22,7 +23,9 @@ def jobs(database):
 
 async def expire(database):
     async with database.system() as connection:
-        await connection.execute("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'running'")
+        await connection.execute(
+            "UPDATE jobs SET lease_until = now() - interval '1 second' WHERE state = 'running'"
+        )
 
 
 async def rows(database, columns="state, attempt, reason"):
@@ -33,13 +36,21 @@ async def rows(database, columns="state, attempt, reason"):
 async def test_a_claim_leases_and_counts_the_attempt(jobs, database):
     assert await jobs.enqueue(job(payload={"a": [1]}, account_id=5)) == 1
     (claimed,) = await jobs.claim(WORKER)
-    assert (claimed.kind, claimed.payload, claimed.account_id, claimed.attempt, claimed.worker) == ("t", {"a": [1]}, 5, 1, WORKER)
+    assert (claimed.kind, claimed.payload, claimed.account_id, claimed.attempt, claimed.worker) == (
+        "t",
+        {"a": [1]},
+        5,
+        1,
+        WORKER,
+    )
     assert await jobs.claim(OTHER) == []
     assert await rows(database) == [("running", 1, None)]
 
 
 async def test_webhooks_go_before_commands_before_backfill(jobs):
-    await jobs.enqueue(job("b", Lane.BACKFILL), job("c", Lane.COMMAND), job("w", Lane.WEBHOOK), job("w2", Lane.WEBHOOK))
+    await jobs.enqueue(
+        job("b", Lane.BACKFILL), job("c", Lane.COMMAND), job("w", Lane.WEBHOOK), job("w2", Lane.WEBHOOK)
+    )
     assert [item.kind for item in await jobs.claim(WORKER, limit=9)] == ["w", "w2", "c", "b"]
 
 
@@ -158,11 +169,31 @@ async def test_depth_counts_lanes_and_the_oldest_that_waits(jobs, database):
     assert depth[Lane.BACKFILL, "ready"].oldest == 0
 
 
+async def test_the_dead_are_forgotten_with_their_raw_events(jobs, database):
+    delivery = Delivery(uuid4(), "issues", "opened", 1, 2, b"{}")
+    await Inbox(database).accept(delivery, NewJob("delivery", Lane.WEBHOOK, delivery_id=delivery.id))
+    (item,) = await jobs.claim(WORKER, limit=1)
+    await jobs.bury(item, "broken")
+
+    async def left(days):
+        async with database.system() as connection:
+            await connection.execute("UPDATE jobs SET ended_at = now() - make_interval(days => $1)", days)
+        await jobs.purge(timedelta(days=7))
+        async with database.system() as connection:
+            return await connection.fetchval("SELECT count(*) FROM deliveries")
+
+    assert await left(27) == 1
+    assert await left(29) == 0
+    assert await rows(database) == []
+
+
 async def test_what_is_done_is_forgotten_after_its_time(jobs, database):
     await jobs.enqueue(job(), job(), job())
     for item in await jobs.claim(WORKER, limit=2):
         await jobs.finish(item)
     async with database.system() as connection:
-        await connection.execute("UPDATE jobs SET ended_at = now() - interval '8 days' WHERE id = (SELECT min(id) FROM jobs)")
+        await connection.execute(
+            "UPDATE jobs SET ended_at = now() - interval '8 days' WHERE id = (SELECT min(id) FROM jobs)"
+        )
     await jobs.purge(timedelta(days=7))
     assert [row[0] for row in await rows(database)] == ["done", "ready"]

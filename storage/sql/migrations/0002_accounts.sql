@@ -159,6 +159,9 @@ CREATE TABLE usage (
     PRIMARY KEY (account_id, day, metric)
 );
 
+-- Deliveries are purged with what they are about, and each takes its job's reference along.
+CREATE INDEX jobs_delivery ON jobs (delivery_id) WHERE delivery_id IS NOT NULL;
+
 DO $$
 DECLARE
     owned text;
@@ -179,7 +182,9 @@ $$;
 GRANT SELECT ON tiers, accounts, installations, repositories, issues, issue_removals, suggestions, outcomes, effects, usage
     TO deja_view_app;
 GRANT UPDATE (state) ON installations TO deja_view_app;
-GRANT UPDATE ON repositories TO deja_view_app;
+-- Whose a repository is, and the name of its collection, are not the application's to change.
+GRANT UPDATE (owner, name, private, state, reason, over_limit, indexed_at, issues_total, issues_indexed, revision, threshold,
+              threshold_model, config_notice) ON repositories TO deja_view_app;
 GRANT INSERT, UPDATE, DELETE ON issues, issue_removals, suggestions, outcomes, effects TO deja_view_app;
 GRANT INSERT, UPDATE ON usage TO deja_view_app;
 

@@ -1,0 +1,184 @@
+"""Accounts, their installations, and which repositories have room in the account's tier."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from bot.core.errors import RetryError
+from bot.core.names import collection_name
+from bot.core.records import Account, Installation, InstallationState, Repository, RepositoryName, Tier
+from bot.core.text import sanitise
+from bot.core.tiers import over_limit
+from storage.database import Database
+from storage.queries import load
+from storage.repositories import repository_of
+
+log = structlog.get_logger()
+
+SQL = load("accounts")
+
+
+class Accounts:
+    """Accounts in PostgreSQL; see `bot.core.ports.Accounts` for what each method promises.
+
+    What changes an account's repositories locks the account's row first, so that two events never both find the last
+    free place. A repository is one row, by GitHub's id: the account whose installation event came last has it, and
+    what another account kept of it is purged in the same transaction.
+    """
+
+    def __init__(self, database: Database, *, default_tier: str = "free") -> None:
+        """`default_tier` is what an account gets that was never seen before."""
+        self._database, self._default_tier = database, default_tier
+
+    async def install(
+        self, account: Account, installation_id: int, repositories: Sequence[RepositoryName]
+    ) -> list[Repository]:
+        """Record an installation and what it brought, and return what is to be indexed.
+
+        It replaces another installation of the account: repositories that only the old one could see are purged. An
+        installation that was removed, or that is another account's, changes nothing.
+        """
+        login, kind = sanitise(account.login), sanitise(account.kind)
+        async with self._database.system() as connection:
+            await connection.execute(SQL["add_account"], account.id, kind, self._default_tier)
+            await connection.execute(SQL["lock_account"], account.id)
+            known = await connection.fetchrow(SQL["find_installation"], installation_id)
+            if known is not None and not usable(known, account.id):
+                log.warning("installation_refused", installation_id=installation_id, state=known["state"])
+                return []
+            if known is None:
+                await connection.execute(SQL["retire_installations"], account.id, installation_id)
+                await connection.execute(SQL["add_installation"], installation_id, account.id)
+            await connection.execute(SQL["installed"], account.id, login, kind)
+            return await self._admit(connection, account.id, installation_id, repositories)
+
+    async def add_repositories(
+        self, account_id: int, installation_id: int, repositories: Sequence[RepositoryName]
+    ) -> list[Repository]:
+        """Add what the installation may see now, and return what is to be indexed; nothing where it is not living."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            known = await connection.fetchrow(SQL["find_installation"], installation_id)
+            if known is None or not usable(known, account_id):
+                log.warning("installation_refused", installation_id=installation_id)
+                return []
+            return await self._admit(connection, account_id, installation_id, repositories)
+
+    async def promote(self, account_id: int) -> list[Repository]:
+        """Let in, oldest first, what was over the tier's limit and fits now; returns what is to be indexed."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            tier = await self._tier(connection, account_id)
+            promoted = await fit(connection, account_id, tier)
+            rows = await connection.fetch(SQL["to_index"], account_id, [], promoted)
+        return [repository_of(row) for row in rows]
+
+    async def remove_repositories(self, account_id: int, repository_ids: Sequence[int]) -> list[Repository]:
+        """Purge repositories with their rows and raw events; returns what they were."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            rows = await connection.fetch(SQL["remove_repositories"], account_id, list(repository_ids))
+            await purge_deliveries(connection, rows)
+        return [repository_of(row) for row in rows]
+
+    async def uninstall(self, account_id: int, installation_id: int) -> list[Repository]:
+        """Purge what the installation could see, and remember that it is gone; returns the repositories it had.
+
+        Its id is remembered even where it was never seen, so that its `created`, if it comes late, does nothing.
+        """
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            if await connection.fetchval(SQL["remove_installation"], installation_id, account_id) is None:
+                log.warning("installation_refused", installation_id=installation_id)
+                return []
+            rows = await connection.fetch(SQL["remove_all"], account_id, installation_id)
+            await connection.execute(SQL["purge_installation_deliveries"], installation_id)
+            await connection.execute(SQL["uninstalled"], account_id)
+        return [repository_of(row) for row in rows]
+
+    async def set_state(self, account_id: int, installation_id: int, state: InstallationState) -> None:
+        """Suspend, resume or park an installation; a removed one stays removed."""
+        async with self._database.account(account_id) as connection:
+            await connection.execute(SQL["set_state"], installation_id, account_id, state.value)
+
+    async def installation(self, installation_id: int) -> Installation | None:
+        """The installation by GitHub's id; None where it was removed or never seen."""
+        async with self._database.system() as connection:
+            row = await connection.fetchrow(SQL["installation"], installation_id)
+        return Installation(row["id"], row["account_id"], InstallationState(row["state"])) if row else None
+
+    async def account(self, account_id: int) -> Account | None:
+        """The account; None while the App is not installed there."""
+        async with self._database.account(account_id) as connection:
+            row = await connection.fetchrow(SQL["account"], account_id)
+        return Account(**row) if row else None
+
+    async def tier(self, account_id: int) -> Tier:
+        """The limits of the account's tier; those of the default tier where the account is not known."""
+        async with self._database.account(account_id) as connection:
+            return await self._tier(connection, account_id)
+
+    async def _tier(self, connection: Any, account_id: int) -> Tier:
+        return Tier(**await connection.fetchrow(SQL["tier"], account_id, self._default_tier))
+
+    async def _admit(
+        self, connection: Any, account_id: int, installation_id: int, names: Sequence[RepositoryName]
+    ) -> list[Repository]:
+        """Store the repositories and let in what has room. Raises RetryError where another account takes one just now."""
+        ids = sorted({name.id for name in names})
+        tier = await self._tier(connection, account_id)
+        purged = await connection.fetch(SQL["take_over"], account_id, ids)
+        purged += await connection.fetch(SQL["drop_stale"], account_id, installation_id, ids)
+        await purge_deliveries(connection, purged)
+        for row in purged:
+            log.warning(
+                "repository_purged", audit=True, repository_id=row["id"], collection=row["collection"]
+            )
+        carried = [
+            row["id"] for row in await connection.fetch(SQL["carry_over"], account_id, installation_id)
+        ]
+        values = columns(account_id, names)
+        stored = await connection.fetch(
+            SQL["add_repositories"], account_id, installation_id, over_limit(tier), *values
+        )
+        if len(stored) < len(ids):
+            raise RetryError("a repository moves between two accounts", after=1.0, counts=False)
+        promoted = await fit(connection, account_id, tier)
+        rows = await connection.fetch(SQL["to_index"], account_id, ids, promoted + carried)
+        return [repository_of(row) for row in rows]
+
+
+def usable(installation: Mapping[str, Any], account_id: int) -> bool:
+    """Whether an installation is this account's and was not removed."""
+    return bool(installation["account_id"] == account_id and installation["state"] != "removed")
+
+
+def columns(account_id: int, names: Sequence[RepositoryName]) -> list[list[Any]]:
+    """Repositories as one array a column, the last of each id; a collection's name counts only where the row is new."""
+    unique = {name.id: name for name in names}.values()
+    rows = [
+        (
+            item.id,
+            sanitise(item.owner),
+            sanitise(item.name),
+            item.private,
+            collection_name(account_id, item.owner, item.name, item.id),
+        )
+        for item in unique
+    ]
+    return [[row[n] for row in rows] for n in range(5)]
+
+
+async def fit(connection: Any, account_id: int, tier: Tier) -> list[int]:
+    """Let in what has room, and tell the rest why not; returns the ids let in. Only under the account's lock."""
+    rows = await connection.fetch(SQL["fit"], account_id, tier.repositories)
+    await connection.execute(SQL["explain"], account_id, over_limit(tier))
+    return [row["id"] for row in rows]
+
+
+async def purge_deliveries(connection: Any, purged: Sequence[Mapping[str, Any]]) -> None:
+    """Forget the raw events of repositories that were purged."""
+    ids, installations = [row["id"] for row in purged], [row["installation_id"] for row in purged]
+    if ids:
+        await connection.execute(SQL["purge_deliveries"], ids, installations)

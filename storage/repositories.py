@@ -1,0 +1,78 @@
+"""Repository rows of one account."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bot.core.records import Repository, RepositoryName, RepositoryState
+from bot.core.text import sanitise
+from storage.database import Database
+from storage.queries import load
+
+SQL = load("repositories")
+
+
+class Repositories:
+    """Repositories in PostgreSQL; see `bot.core.ports.Repositories` for what each method promises."""
+
+    def __init__(self, database: Database) -> None:
+        """Every method runs in a transaction that sees one account's rows."""
+        self._database = database
+
+    async def get(self, account_id: int, repository_id: int) -> Repository | None:
+        """The repository, where it is this account's."""
+        async with self._database.account(account_id) as connection:
+            row = await connection.fetchrow(SQL["get"], account_id, repository_id)
+        return repository_of(row) if row else None
+
+    async def list(self, account_id: int) -> list[Repository]:
+        """All of the account's repositories, by name."""
+        async with self._database.account(account_id) as connection:
+            rows = await connection.fetch(SQL["list"], account_id)
+        return [repository_of(row) for row in rows]
+
+    async def find(self, full_name: str) -> Repository | None:
+        """The repository of that name, whosever it is: for the operator's commands alone."""
+        async with self._database.system() as connection:
+            row = await connection.fetchrow(SQL["find"], full_name)
+        return repository_of(row) if row else None
+
+    async def rename(self, account_id: int, name: RepositoryName) -> None:
+        """Owner, name and visibility as GitHub tells them now."""
+        await self._write(
+            "rename", account_id, name.id, sanitise(name.owner), sanitise(name.name), name.private
+        )
+
+    async def set_state(
+        self, account_id: int, repository_id: int, state: RepositoryState, reason: str | None = None
+    ) -> None:
+        """Move a repository to a state. Raises ValueError unless INACTIVE, and nothing else, comes with a reason.
+
+        A repository over the tier's limit stays INACTIVE: `Accounts.promote` alone lets it in.
+        """
+        if (state is RepositoryState.INACTIVE) != (reason is not None):
+            raise ValueError("a reason belongs to the state inactive, and to no other")
+        await self._write("set_state", account_id, repository_id, state.value, reason)
+
+    async def indexed(self, account_id: int, repository_id: int, *, total: int | None) -> None:
+        """The index is complete."""
+        await self._write("indexed", account_id, repository_id, total)
+
+    async def calibrated(self, account_id: int, repository_id: int, threshold: float, model: str) -> None:
+        """Keep the score from which the bot speaks."""
+        await self._write("calibrated", account_id, repository_id, threshold, model)
+
+    async def config_reported(self, account_id: int, repository_id: int, sha: str) -> bool:
+        """Remember that this invalid config was reported; False where it had been already."""
+        async with self._database.account(account_id) as connection:
+            return (
+                await connection.fetchval(SQL["config_reported"], account_id, repository_id, sha) is not None
+            )
+
+    async def _write(self, query: str, *values: Any) -> None:
+        async with self._database.account(values[0]) as connection:
+            await connection.execute(SQL[query], *values)
+
+
+def repository_of(row: Mapping[str, Any]) -> Repository:
+    """A row as a record."""
+    return Repository(**{**row, "state": RepositoryState(row["state"])})

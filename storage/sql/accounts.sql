@@ -1,0 +1,135 @@
+-- name: add_account
+-- An account that nothing is known of, as one that is not installed; nothing where there is a row.
+INSERT INTO accounts (id, login, kind, tier, removed_at) VALUES ($1, '', $2, $3, now())
+ON CONFLICT (id) DO NOTHING;
+
+-- name: lock_account
+-- Whoever counts or changes an account's installations and repositories takes turns here.
+SELECT id FROM accounts WHERE id = $1 FOR UPDATE;
+
+-- name: installed
+-- The account as GitHub names it now; its tier stays.
+UPDATE accounts SET login = $2, kind = $3, removed_at = NULL WHERE id = $1;
+
+-- name: uninstalled
+-- An account without a living installation is kept without its login, for its tier.
+UPDATE accounts SET login = '', removed_at = now()
+WHERE id = $1 AND removed_at IS NULL
+  AND NOT EXISTS (SELECT FROM installations WHERE account_id = $1 AND state <> 'removed');
+
+-- name: find_installation
+-- Whose an installation is, the removed ones too.
+SELECT account_id, state FROM installations WHERE id = $1;
+
+-- name: retire_installations
+-- What an account's new installation replaces.
+UPDATE installations SET state = 'removed' WHERE account_id = $1 AND id <> $2 AND state <> 'removed';
+
+-- name: add_installation
+-- A living installation.
+INSERT INTO installations (id, account_id, state) VALUES ($1, $2, 'active');
+
+-- name: remove_installation
+-- Removed for good, also where it was never seen living. No row where it is another account's.
+INSERT INTO installations (id, account_id, state) VALUES ($1, $2, 'removed')
+ON CONFLICT (id) DO UPDATE SET state = 'removed' WHERE installations.account_id = excluded.account_id
+RETURNING id;
+
+-- name: set_state
+-- Suspend, resume or park; a removed installation stays removed.
+UPDATE installations SET state = $3 WHERE id = $1 AND account_id = $2 AND state <> 'removed';
+
+-- name: installation
+-- A living installation.
+SELECT id, account_id, state FROM installations WHERE id = $1 AND state <> 'removed';
+
+-- name: account
+-- An account that has the App installed.
+SELECT id, login, kind, tier FROM accounts WHERE id = $1 AND removed_at IS NULL;
+
+-- name: tier
+-- The limits of an account; of the default tier ($2) where the account is not known.
+SELECT name, repositories, issues, api_calls FROM tiers
+WHERE name = coalesce((SELECT tier FROM accounts WHERE id = $1), $2);
+
+-- name: take_over
+-- Rows of repositories that moved to this account from others: purged, with all that hangs on them.
+DELETE FROM repositories WHERE id = ANY($2::bigint[]) AND account_id <> $1
+RETURNING id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+          issues_indexed, revision, threshold, threshold_model, config_notice;
+
+-- name: drop_stale
+-- Repositories that a replaced installation could see and this one was not given.
+DELETE FROM repositories WHERE account_id = $1 AND installation_id <> $2 AND id <> ALL($3::bigint[])
+RETURNING id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+          issues_indexed, revision, threshold, threshold_model, config_notice;
+
+-- name: carry_over
+-- What is left of a replaced installation goes on under this one; events may have been missed in between.
+UPDATE repositories SET installation_id = $2 WHERE account_id = $1 AND installation_id <> $2
+RETURNING id;
+
+-- name: add_repositories
+-- New ones as over the limit: `fit` lets in what has room. Known ones are named anew. No row for another account's.
+INSERT INTO repositories (id, account_id, installation_id, owner, name, private, collection, state, reason, over_limit)
+SELECT id, $1, $2, owner, name, private, collection, 'inactive', $3, true
+FROM unnest($4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[]) AS given (id, owner, name, private, collection)
+ORDER BY id
+ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, name = excluded.name, private = excluded.private
+WHERE repositories.account_id = excluded.account_id
+RETURNING id;
+
+-- name: fit
+-- Repositories over the limit that fit now, oldest first. Only under the account's lock.
+UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false
+WHERE account_id = $1 AND id IN (
+    SELECT id FROM repositories WHERE account_id = $1 AND over_limit
+    ORDER BY added_at, id
+    LIMIT greatest(0, $2::integer - (SELECT count(*) FROM repositories WHERE account_id = $1 AND state <> 'inactive')))
+RETURNING id;
+
+-- name: explain
+-- Why the rest is inactive, in the words of the tier of today.
+UPDATE repositories SET reason = $2 WHERE account_id = $1 AND over_limit AND reason <> $2;
+
+-- name: to_index
+-- Of the given ones ($2) those not indexed yet, and those that shall be indexed whatever they are ($3).
+SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+       issues_indexed, revision, threshold, threshold_model, config_notice
+FROM repositories
+WHERE account_id = $1
+  AND ((id = ANY($2::bigint[]) AND state = 'pending') OR (id = ANY($3::bigint[]) AND state <> 'inactive'))
+ORDER BY added_at, id;
+
+-- name: remove_repositories
+-- Purge repositories; their rows in other tables go along by foreign key.
+DELETE FROM repositories WHERE account_id = $1 AND id = ANY($2::bigint[])
+RETURNING id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+          issues_indexed, revision, threshold, threshold_model, config_notice;
+
+-- name: remove_all
+-- Purge what an installation could see.
+DELETE FROM repositories WHERE account_id = $1 AND installation_id = $2
+RETURNING id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+          issues_indexed, revision, threshold, threshold_model, config_notice;
+
+-- name: purge_deliveries
+-- Raw events of purged repositories with their jobs; what is being worked on right now is left for its worker to end.
+WITH doomed AS (
+    SELECT deliveries.id FROM deliveries
+    JOIN unnest($1::bigint[], $2::bigint[]) AS gone (repository_id, installation_id) USING (repository_id, installation_id)
+    WHERE NOT EXISTS (SELECT FROM jobs WHERE delivery_id = deliveries.id AND state = 'running')
+), unqueued AS (
+    DELETE FROM jobs WHERE delivery_id IN (SELECT id FROM doomed)
+)
+DELETE FROM deliveries WHERE id IN (SELECT id FROM doomed);
+
+-- name: purge_installation_deliveries
+-- Raw events of a removed installation with their jobs; as above.
+WITH doomed AS (
+    SELECT id FROM deliveries
+    WHERE installation_id = $1 AND NOT EXISTS (SELECT FROM jobs WHERE delivery_id = deliveries.id AND state = 'running')
+), unqueued AS (
+    DELETE FROM jobs WHERE delivery_id IN (SELECT id FROM doomed)
+)
+DELETE FROM deliveries WHERE id IN (SELECT id FROM doomed);

@@ -1,0 +1,121 @@
+-- name: lock_repository
+-- Writers of one repository's issues take turns, so that revisions become visible in their order. Returns the last one.
+SELECT revision FROM repositories WHERE account_id = $1 AND id = $2 FOR NO KEY UPDATE;
+
+-- name: set_revision
+-- The revision of what was changed under the lock.
+UPDATE repositories SET revision = $3 WHERE account_id = $1 AND id = $2;
+
+-- name: save
+-- Versions that are not older than what is stored, and differ from it; never what was deleted. Another text loses its
+-- vectors. Of two versions of one second the one that came last holds: GitHub's times do not tell more.
+WITH given AS (
+    SELECT given.* FROM unnest(
+        $4::integer[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[],
+        $12::boolean[], $13::text[]::jsonb[], $14::boolean[], $15::boolean[], $16::integer[], $17::timestamptz[],
+        $18::timestamptz[], $19::timestamptz[], $20::bytea[]
+    ) AS given (number, github_id, title, body, state, state_reason, author, author_id, author_is_bot, labels,
+                is_pull_request, locked, reactions, created_at, updated_at, closed_at, content_hash)
+    WHERE NOT EXISTS (
+        SELECT FROM issue_removals removal
+        WHERE removal.account_id = $1 AND removal.repository_id = $2 AND removal.number = given.number
+          AND removal.kind = 'deleted')
+), before AS (
+    SELECT number, content_hash FROM issues
+    WHERE account_id = $1 AND repository_id = $2 AND number = ANY($4::integer[])
+), stored AS (
+    INSERT INTO issues AS old (
+        account_id, repository_id, revision, number, github_id, title, body, state, state_reason, author, author_id,
+        author_is_bot, labels, is_pull_request, locked, reactions, created_at, updated_at, closed_at, content_hash)
+    SELECT $1, $2, $3, given.* FROM given
+    ON CONFLICT (repository_id, number) DO UPDATE SET
+        revision = excluded.revision, github_id = excluded.github_id, title = excluded.title, body = excluded.body,
+        state = excluded.state, state_reason = excluded.state_reason, author = excluded.author,
+        author_id = excluded.author_id, author_is_bot = excluded.author_is_bot, labels = excluded.labels,
+        is_pull_request = excluded.is_pull_request, locked = excluded.locked, reactions = excluded.reactions,
+        created_at = excluded.created_at, updated_at = excluded.updated_at, closed_at = excluded.closed_at,
+        content_hash = excluded.content_hash,
+        title_vector = CASE WHEN old.content_hash = excluded.content_hash THEN old.title_vector END,
+        text_vector = CASE WHEN old.content_hash = excluded.content_hash THEN old.text_vector END,
+        model = CASE WHEN old.content_hash = excluded.content_hash THEN old.model END
+    WHERE old.account_id = $1 AND old.updated_at <= excluded.updated_at
+      AND (old.github_id, old.content_hash, old.state, old.state_reason, old.author, old.author_id, old.author_is_bot,
+           old.labels, old.is_pull_request, old.locked, old.reactions, old.created_at, old.updated_at, old.closed_at)
+          IS DISTINCT FROM
+          (excluded.github_id, excluded.content_hash, excluded.state, excluded.state_reason, excluded.author,
+           excluded.author_id, excluded.author_is_bot, excluded.labels, excluded.is_pull_request, excluded.locked,
+           excluded.reactions, excluded.created_at, excluded.updated_at, excluded.closed_at)
+    RETURNING number, content_hash
+)
+SELECT stored.number, before.number IS NULL AS added,
+       before.content_hash IS DISTINCT FROM stored.content_hash AS changed_text
+FROM stored LEFT JOIN before USING (number)
+ORDER BY stored.number;
+
+-- name: evict
+-- What is beyond the room ($4): closed before open, least recently updated first. What was stored only just now ($5)
+-- leaves no trace, since nobody has seen it.
+WITH surplus AS (
+    SELECT number FROM issues WHERE account_id = $1 AND repository_id = $2
+    ORDER BY (state = 'open'), updated_at, number
+    LIMIT greatest(0, (SELECT count(*) FROM issues WHERE account_id = $1 AND repository_id = $2) - $4::bigint)
+), gone AS (
+    DELETE FROM issues WHERE account_id = $1 AND repository_id = $2 AND number IN (SELECT number FROM surplus)
+    RETURNING number, github_id
+), noted AS (
+    INSERT INTO issue_removals (account_id, repository_id, number, kind, github_id, removed_at, revision)
+    SELECT $1, $2, number, 'evicted', github_id, now(), $3 FROM gone WHERE number <> ALL($5::integer[])
+)
+SELECT number FROM gone ORDER BY number;
+
+-- name: came_back
+-- Evicted issues that are stored again.
+DELETE FROM issue_removals
+WHERE account_id = $1 AND repository_id = $2 AND number = ANY($3::integer[]) AND kind = 'evicted';
+
+-- name: get
+-- Issues by number.
+SELECT * FROM issues WHERE account_id = $1 AND repository_id = $2 AND number = ANY($3::integer[]);
+
+-- name: set_vectors
+-- Vectors of texts that are still the same.
+UPDATE issues SET title_vector = given.title_vector, text_vector = given.text_vector, model = $4, revision = $3
+FROM unnest($5::integer[], $6::bytea[], $7::bytea[], $8::bytea[]) AS given (number, content_hash, title_vector, text_vector)
+WHERE issues.account_id = $1 AND issues.repository_id = $2
+  AND issues.number = given.number AND issues.content_hash = given.content_hash
+RETURNING issues.number;
+
+-- name: unembedded
+-- Issues without vectors of this model.
+SELECT * FROM issues WHERE account_id = $1 AND repository_id = $2 AND model IS DISTINCT FROM $3
+ORDER BY number LIMIT $4;
+
+-- name: stream
+-- The next batch after a revision and number. Revisions only rise, so a change meanwhile is met further on.
+SELECT * FROM issues WHERE account_id = $1 AND repository_id = $2 AND (revision, number) > ($3::bigint, $4::integer)
+ORDER BY revision, number LIMIT $5;
+
+-- name: removed_since
+-- Issues that left after a revision.
+SELECT number FROM issue_removals WHERE account_id = $1 AND repository_id = $2 AND revision > $3 ORDER BY number;
+
+-- name: delete
+-- Tombstones, also for what was never stored. `there` tells what was; no row for what was a tombstone already.
+WITH gone AS (
+    DELETE FROM issues WHERE account_id = $1 AND repository_id = $2 AND number = ANY($4::integer[])
+    RETURNING number, github_id
+), buried AS (
+    INSERT INTO issue_removals AS old (account_id, repository_id, number, kind, github_id, removed_at, revision)
+    SELECT $1, $2, given.number, 'deleted', gone.github_id, $5, $3
+    FROM unnest($4::integer[]) AS given (number) LEFT JOIN gone USING (number)
+    ON CONFLICT (repository_id, number) DO UPDATE SET
+        kind = 'deleted', github_id = coalesce(excluded.github_id, old.github_id), removed_at = excluded.removed_at,
+        revision = excluded.revision
+    WHERE old.account_id = $1 AND old.kind = 'evicted'
+    RETURNING number
+)
+SELECT number, EXISTS (SELECT FROM gone WHERE gone.number = buried.number) AS there FROM buried ORDER BY number;
+
+-- name: count
+-- How many issues are stored.
+SELECT count(*) FROM issues WHERE account_id = $1 AND repository_id = $2;

@@ -1,0 +1,45 @@
+-- name: get
+-- One repository of the account.
+SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+       issues_indexed, revision, threshold, threshold_model, config_notice
+FROM repositories WHERE account_id = $1 AND id = $2;
+
+-- name: list
+-- All repositories of the account, by name.
+SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+       issues_indexed, revision, threshold, threshold_model, config_notice
+FROM repositories WHERE account_id = $1
+ORDER BY lower(owner), lower(name), id;
+
+-- name: find
+-- By the name that GitHub last told, whosever it is: for the operator's commands alone.
+SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+       issues_indexed, revision, threshold, threshold_model, config_notice
+FROM repositories WHERE lower(owner || '/' || name) = lower($1)
+ORDER BY id LIMIT 1;
+
+-- name: rename
+-- What GitHub calls it now.
+UPDATE repositories SET owner = $3, name = $4, private = $5 WHERE account_id = $1 AND id = $2;
+
+-- name: set_state
+-- Move to a state. What is over the tier's limit is let in by the account's count alone, never from here.
+UPDATE repositories SET state = $3, reason = $4, over_limit = false
+WHERE account_id = $1 AND id = $2 AND ($3 = 'inactive' OR NOT over_limit);
+
+-- name: indexed
+-- The index is complete; a repository that became inactive meanwhile stays so.
+UPDATE repositories
+SET state = 'active', indexed_at = now(), issues_total = $3,
+    issues_indexed = (SELECT count(*) FROM issues WHERE issues.account_id = $1 AND issues.repository_id = $2)
+WHERE account_id = $1 AND id = $2 AND state <> 'inactive';
+
+-- name: calibrated
+-- The score from which the bot speaks, and what it belongs to.
+UPDATE repositories SET threshold = $3, threshold_model = $4 WHERE account_id = $1 AND id = $2;
+
+-- name: config_reported
+-- The invalid config that was reported last. No row where it is this one already.
+UPDATE repositories SET config_notice = $3
+WHERE account_id = $1 AND id = $2 AND config_notice IS DISTINCT FROM $3
+RETURNING id;

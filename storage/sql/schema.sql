@@ -1,0 +1,338 @@
+-- The whole schema as all migrations leave it, to be read in one place; a test holds it to them. Nothing is made from this
+-- file: databases are made by storage/sql/migrations, the two roles by roles.sql.
+
+-- Hop 4 and 5: what GitHub delivered, and the work that follows from it. Both span accounts, so only the system role
+-- touches them.
+
+CREATE TABLE deliveries (
+    id uuid PRIMARY KEY,
+    event text NOT NULL,
+    action text,
+    installation_id bigint,
+    repository_id bigint,
+    body bytea NOT NULL,
+    body_sha256 bytea NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    done_at timestamptz
+);
+-- Bodies are compressed by nobody: at intake the processor is what is short.
+ALTER TABLE deliveries ALTER COLUMN body SET STORAGE EXTERNAL;
+CREATE INDEX deliveries_done ON deliveries (done_at) WHERE done_at IS NOT NULL;
+CREATE INDEX deliveries_repository ON deliveries (repository_id);
+CREATE INDEX deliveries_installation ON deliveries (installation_id);
+
+CREATE TABLE jobs (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL,
+    lane smallint NOT NULL,
+    account_id bigint,
+    serial text,
+    dedupe text,
+    payload jsonb NOT NULL DEFAULT '{}',
+    delivery_id uuid REFERENCES deliveries (id) ON DELETE SET NULL,
+    progress jsonb NOT NULL DEFAULT '{}',
+    state text NOT NULL DEFAULT 'ready' CHECK (state IN ('ready', 'running', 'done', 'dead')),
+    attempt integer NOT NULL DEFAULT 0,
+    max_attempts integer NOT NULL,
+    run_at timestamptz NOT NULL DEFAULT now(),
+    worker uuid,
+    lease_until timestamptz,
+    reason text,
+    enqueued_at timestamptz NOT NULL DEFAULT now(),
+    ended_at timestamptz,
+    -- A lease without an owner, or an owner without a lease, would be claimed by nobody or by everybody.
+    CHECK ((state = 'running') = (worker IS NOT NULL AND lease_until IS NOT NULL))
+);
+CREATE INDEX jobs_ready ON jobs (lane, run_at, id) WHERE state = 'ready';
+CREATE INDEX jobs_leased ON jobs (lease_until) WHERE state = 'running';
+CREATE INDEX jobs_ended ON jobs (ended_at) WHERE state IN ('done', 'dead');
+CREATE INDEX jobs_account ON jobs (account_id) WHERE state IN ('ready', 'running');
+CREATE UNIQUE INDEX jobs_one_running ON jobs (serial) WHERE state = 'running';
+CREATE UNIQUE INDEX jobs_one_waiting ON jobs (dedupe) WHERE state = 'ready';
+
+ALTER TABLE jobs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE jobs FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON jobs TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON jobs TO deja_view_system USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries, jobs TO deja_view_system;
+
+-- Everything that belongs to an account. Deleting a repository's row takes all of its rows along, and a row can only
+-- name a repository of its own account: both by foreign key.
+
+CREATE TABLE tiers (
+    name text PRIMARY KEY,
+    repositories integer NOT NULL CHECK (repositories > 0),
+    issues integer NOT NULL CHECK (issues > 0),
+    api_calls integer NOT NULL CHECK (api_calls > 0)
+);
+INSERT INTO tiers (name, repositories, issues, api_calls)
+VALUES ('free', 3, 100, 10), ('pro', 50, 1000, 100), ('enterprise', 500, 10000, 1000);
+
+CREATE TABLE accounts (
+    id bigint PRIMARY KEY CHECK (id > 0),
+    login text NOT NULL,
+    kind text NOT NULL,
+    tier text NOT NULL REFERENCES tiers (name),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- Set while the App is not installed. The row stays, without its login, so that a paid tier survives a re-install.
+    removed_at timestamptz,
+    CHECK (removed_at IS NULL OR login = '')
+);
+
+-- Ids that were removed are kept: an event that comes late must not bring an installation back.
+CREATE TABLE installations (
+    id bigint PRIMARY KEY CHECK (id > 0),
+    account_id bigint NOT NULL,
+    state text NOT NULL CHECK (state IN ('active', 'suspended', 'needs_permission', 'removed')),
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX installations_one_living ON installations (account_id) WHERE state <> 'removed';
+
+CREATE TABLE repositories (
+    id bigint PRIMARY KEY CHECK (id > 0),
+    account_id bigint NOT NULL REFERENCES accounts (id),
+    installation_id bigint NOT NULL REFERENCES installations (id),
+    owner text NOT NULL,
+    name text NOT NULL,
+    private boolean NOT NULL,
+    collection text NOT NULL UNIQUE CHECK (octet_length(collection) <= 128),
+    state text NOT NULL CHECK (state IN ('pending', 'indexing', 'active', 'inactive')),
+    reason text,
+    over_limit boolean NOT NULL DEFAULT false, -- inactive because of the tier, and for no other reason
+    indexed_at timestamptz,
+    issues_total integer,
+    issues_indexed integer NOT NULL DEFAULT 0,
+    revision bigint NOT NULL DEFAULT 0,
+    threshold double precision,
+    threshold_model text,
+    config_notice text,
+    added_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (id, account_id),
+    CHECK ((state = 'inactive') = (reason IS NOT NULL)),
+    CHECK (state = 'inactive' OR NOT over_limit),
+    CHECK ((threshold IS NULL) = (threshold_model IS NULL))
+);
+CREATE INDEX repositories_account ON repositories (account_id);
+CREATE INDEX repositories_installation ON repositories (installation_id);
+
+CREATE TABLE issues (
+    repository_id bigint NOT NULL,
+    number integer NOT NULL CHECK (number > 0),
+    account_id bigint NOT NULL,
+    github_id bigint NOT NULL,
+    title text NOT NULL,
+    body text NOT NULL,
+    state text NOT NULL CHECK (state IN ('open', 'closed')),
+    state_reason text,
+    author text,
+    author_id bigint,
+    author_is_bot boolean NOT NULL,
+    labels jsonb NOT NULL,
+    is_pull_request boolean NOT NULL,
+    locked boolean NOT NULL,
+    reactions integer NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    closed_at timestamptz,
+    content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
+    -- 384 float32, little-endian
+    title_vector bytea CHECK (octet_length(title_vector) = 1536),
+    text_vector bytea CHECK (octet_length(text_vector) = 1536),
+    model text,
+    revision bigint NOT NULL,
+    PRIMARY KEY (repository_id, number),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE,
+    CHECK ((model IS NULL) = (title_vector IS NULL) AND (model IS NULL) = (text_vector IS NULL))
+);
+CREATE INDEX issues_revision ON issues (repository_id, revision, number);
+CREATE INDEX issues_usefulness ON issues (repository_id, (state = 'open'), updated_at, number);
+-- Vectors do not compress: trying would cost processor time for nothing.
+ALTER TABLE issues ALTER COLUMN title_vector SET STORAGE EXTERNAL, ALTER COLUMN text_vector SET STORAGE EXTERNAL;
+
+-- Issues that left, without content. A deleted one is a tombstone; an evicted one, which made room, may come back.
+CREATE TABLE issue_removals (
+    repository_id bigint NOT NULL,
+    number integer NOT NULL CHECK (number > 0),
+    account_id bigint NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('deleted', 'evicted')),
+    github_id bigint, -- null where it was deleted before we ever saw it
+    removed_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    PRIMARY KEY (repository_id, number),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+CREATE TABLE suggestions (
+    account_id bigint NOT NULL,
+    repository_id bigint NOT NULL,
+    issue_number integer NOT NULL CHECK (issue_number > 0),
+    spoken boolean NOT NULL,
+    reason text NOT NULL,
+    threshold double precision NOT NULL,
+    model text NOT NULL,
+    likely integer[] NOT NULL,
+    also integer[] NOT NULL,
+    evidence jsonb NOT NULL,
+    content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
+    decided_at timestamptz NOT NULL,
+    PRIMARY KEY (repository_id, issue_number),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+CREATE TABLE outcomes (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL,
+    repository_id bigint NOT NULL,
+    issue_number integer NOT NULL CHECK (issue_number > 0),
+    candidate integer, -- null: the suggestion as a whole
+    kind text NOT NULL CHECK (kind IN ('confirmed', 'rejected', 'ignored', 'missed')),
+    actor_id bigint,
+    source text NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE NULLS NOT DISTINCT (repository_id, issue_number, candidate, kind, actor_id),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+CREATE TABLE effects (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id bigint NOT NULL,
+    repository_id bigint NOT NULL,
+    issue_number integer NOT NULL CHECK (issue_number >= 0), -- 0: about the repository as a whole
+    key text NOT NULL,
+    state text NOT NULL CHECK (state IN ('intent', 'sending', 'done', 'cancelled')),
+    body text NOT NULL,
+    github_id bigint,
+    first_done_at timestamptz, -- an edit does not move it
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (repository_id, issue_number, key),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+CREATE TABLE duplicate_marks (
+    repository_id bigint NOT NULL,
+    number integer NOT NULL CHECK (number > 0),
+    account_id bigint NOT NULL,
+    original integer NOT NULL CHECK (original > 0),
+    PRIMARY KEY (repository_id, number),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE,
+    CHECK (original <> number)
+);
+
+CREATE TABLE backtests (
+    repository_id bigint PRIMARY KEY,
+    account_id bigint NOT NULL,
+    model text NOT NULL,
+    verdict text NOT NULL CHECK (verdict IN ('comment', 'shadow')),
+    report jsonb NOT NULL,
+    made_at timestamptz NOT NULL,
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+
+-- Totals without content: they outlive the account's other rows.
+CREATE TABLE usage (
+    account_id bigint NOT NULL,
+    day date NOT NULL, -- in UTC
+    metric text NOT NULL CHECK (metric IN ('indexed_issues', 'suggestions', 'comments', 'commands')),
+    amount bigint NOT NULL CHECK (amount >= 0),
+    PRIMARY KEY (account_id, day, metric)
+);
+
+-- Deliveries are purged with what they are about, and each takes its job's reference along.
+CREATE INDEX jobs_delivery ON jobs (delivery_id) WHERE delivery_id IS NOT NULL;
+
+-- Row-level security: an account's transaction sees its own rows, the system's sees all.
+
+ALTER TABLE accounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE accounts FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON accounts TO deja_view_app
+    USING (id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON accounts TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE installations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE installations FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON installations TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON installations TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE repositories ENABLE ROW LEVEL SECURITY;
+ALTER TABLE repositories FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON repositories TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON repositories TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE issues ENABLE ROW LEVEL SECURITY;
+ALTER TABLE issues FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON issues TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON issues TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE issue_removals ENABLE ROW LEVEL SECURITY;
+ALTER TABLE issue_removals FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON issue_removals TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON issue_removals TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE suggestions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE suggestions FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON suggestions TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON suggestions TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE outcomes ENABLE ROW LEVEL SECURITY;
+ALTER TABLE outcomes FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON outcomes TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON outcomes TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE effects ENABLE ROW LEVEL SECURITY;
+ALTER TABLE effects FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON effects TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON effects TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE usage ENABLE ROW LEVEL SECURITY;
+ALTER TABLE usage FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON usage TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON usage TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE duplicate_marks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE duplicate_marks FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON duplicate_marks TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON duplicate_marks TO deja_view_system USING (true) WITH CHECK (true);
+
+ALTER TABLE backtests ENABLE ROW LEVEL SECURITY;
+ALTER TABLE backtests FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON backtests TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON backtests TO deja_view_system USING (true) WITH CHECK (true);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON duplicate_marks, backtests TO deja_view_app;
+GRANT SELECT ON tiers, accounts, installations, repositories, issues, issue_removals, suggestions, outcomes, effects, usage
+    TO deja_view_app;
+GRANT UPDATE (state) ON installations TO deja_view_app;
+-- Whose a repository is, and the name of its collection, are not the application's to change.
+GRANT UPDATE (owner, name, private, state, reason, over_limit, indexed_at, issues_total, issues_indexed, revision, threshold,
+              threshold_model, config_notice) ON repositories TO deja_view_app;
+GRANT INSERT, UPDATE, DELETE ON issues, issue_removals, suggestions, outcomes, effects TO deja_view_app;
+GRANT INSERT, UPDATE ON usage TO deja_view_app;
+
+-- The contents of repositories are not the system's business: it deletes them with their repository's row.
+GRANT SELECT ON tiers TO deja_view_system;
+GRANT SELECT, INSERT, UPDATE ON accounts, installations TO deja_view_system;
+GRANT SELECT, INSERT, UPDATE, DELETE ON repositories TO deja_view_system;

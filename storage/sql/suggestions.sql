@@ -1,0 +1,40 @@
+-- name: save
+-- Insert, or replace the one of the same issue; nothing where the repository is gone.
+INSERT INTO suggestions (account_id, repository_id, issue_number, spoken, reason, threshold, model, likely, also, evidence,
+                         content_hash, decided_at)
+SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM repositories WHERE account_id = $1 AND id = $2
+ON CONFLICT (repository_id, issue_number) DO UPDATE SET
+    spoken = excluded.spoken, reason = excluded.reason, threshold = excluded.threshold, model = excluded.model,
+    likely = excluded.likely, also = excluded.also, evidence = excluded.evidence, content_hash = excluded.content_hash,
+    decided_at = excluded.decided_at
+WHERE suggestions.account_id = $1;
+
+-- name: get
+-- The suggestion of an issue.
+SELECT account_id, repository_id, issue_number, spoken, reason, threshold, model, likely, also, evidence, content_hash,
+       decided_at
+FROM suggestions WHERE account_id = $1 AND repository_id = $2 AND issue_number = $3;
+
+-- name: duplicate_of
+-- The last confirmation that nobody has rejected since.
+SELECT candidate FROM outcomes confirmed
+WHERE account_id = $1 AND repository_id = $2 AND issue_number = $3 AND kind = 'confirmed' AND candidate IS NOT NULL
+  AND NOT EXISTS (
+      SELECT FROM outcomes rejected
+      WHERE rejected.account_id = $1 AND rejected.repository_id = $2 AND rejected.issue_number = $3
+        AND rejected.kind = 'rejected' AND rejected.recorded_at > confirmed.recorded_at
+        AND (rejected.candidate = confirmed.candidate OR rejected.candidate IS NULL))
+ORDER BY recorded_at DESC, id DESC LIMIT 1;
+
+-- name: record
+-- An outcome; the same one again counts once, as of now. Nothing where the repository is gone.
+INSERT INTO outcomes (account_id, repository_id, issue_number, candidate, kind, actor_id, source, recorded_at)
+SELECT $1, id, $3, $4, $5, $6, $7, clock_timestamp() FROM repositories WHERE account_id = $1 AND id = $2
+ON CONFLICT (repository_id, issue_number, candidate, kind, actor_id) DO UPDATE SET
+    source = excluded.source, recorded_at = excluded.recorded_at
+WHERE outcomes.account_id = $1;
+
+-- name: refused
+-- What was rejected for an issue; null is the suggestion as a whole.
+SELECT DISTINCT candidate FROM outcomes
+WHERE account_id = $1 AND repository_id = $2 AND issue_number = $3 AND kind = 'rejected';

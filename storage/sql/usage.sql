@@ -1,0 +1,4 @@
+-- name: add
+-- Count for today, in UTC.
+INSERT INTO usage (account_id, day, metric, amount) VALUES ($1, (now() AT TIME ZONE 'UTC')::date, $2, $3)
+ON CONFLICT (account_id, day, metric) DO UPDATE SET amount = usage.amount + excluded.amount;

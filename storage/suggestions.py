@@ -1,0 +1,80 @@
+"""What the bot said about issues, and what people did with it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bot.core.records import Outcome, Suggestion
+from bot.core.text import sanitise
+from storage.database import Database
+from storage.queries import load
+
+SQL = load("suggestions")
+
+
+class Suggestions:
+    """Suggestions in PostgreSQL; see `bot.core.ports.Suggestions` for what each method promises.
+
+    Nothing is written for a repository that is gone or another account's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Every method runs in a transaction that sees one account's rows."""
+        self._database = database
+
+    async def save(self, suggestion: Suggestion) -> None:
+        """Insert, or replace the one of the same issue."""
+        values = (
+            suggestion.account_id,
+            suggestion.repository_id,
+            suggestion.issue_number,
+            suggestion.spoken,
+            sanitise(suggestion.reason),
+            suggestion.threshold,
+            suggestion.model,
+            list(suggestion.likely),
+            list(suggestion.also),
+            suggestion.evidence,
+            suggestion.content_hash,
+            suggestion.decided_at,
+        )
+        async with self._database.account(suggestion.account_id) as connection:
+            await connection.execute(SQL["save"], *values)
+
+    async def get(self, account_id: int, repository_id: int, number: int) -> Suggestion | None:
+        """The suggestion of an issue."""
+        async with self._database.account(account_id) as connection:
+            row = await connection.fetchrow(SQL["get"], account_id, repository_id, number)
+        return suggestion_of(row) if row else None
+
+    async def duplicate_of(self, account_id: int, repository_id: int, number: int) -> int | None:
+        """The issue that this one was last confirmed to be a duplicate of, unless that was rejected since."""
+        async with self._database.account(account_id) as connection:
+            found: int | None = await connection.fetchval(
+                SQL["duplicate_of"], account_id, repository_id, number
+            )
+        return found
+
+    async def record(self, outcome: Outcome) -> None:
+        """Add an outcome; the same one twice counts once, at its last time."""
+        values = (
+            outcome.account_id,
+            outcome.repository_id,
+            outcome.issue_number,
+            outcome.candidate,
+            outcome.kind.value,
+            outcome.actor_id,
+            outcome.source,
+        )
+        async with self._database.account(outcome.account_id) as connection:
+            await connection.execute(SQL["record"], *values)
+
+    async def refused(self, account_id: int, repository_id: int, number: int) -> frozenset[int | None]:
+        """Candidates that were rejected for an issue; None is in it where the whole suggestion was."""
+        async with self._database.account(account_id) as connection:
+            rows = await connection.fetch(SQL["refused"], account_id, repository_id, number)
+        return frozenset(row["candidate"] for row in rows)
+
+
+def suggestion_of(row: Mapping[str, Any]) -> Suggestion:
+    """A row as a record."""
+    return Suggestion(**{**row, "likely": tuple(row["likely"]), "also": tuple(row["also"])})

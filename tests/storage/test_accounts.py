@@ -1,0 +1,332 @@
+import asyncio
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from bot.core.errors import RetryError
+from bot.core.records import (
+    Account,
+    Delivery,
+    Installation,
+    InstallationState,
+    Issue,
+    Lane,
+    NewJob,
+    RepositoryName,
+    RepositoryState,
+)
+from storage.accounts import SQL, Accounts
+from storage.inbox import Inbox
+from storage.issues import Issues
+from storage.jobs import Jobs
+from storage.repositories import Repositories
+from storage.usage import Usage
+
+OCTO, CAT = Account(1, "octo", "Organization", "free"), Account(2, "cat", "User", "free")
+
+
+def name(identifier, owner="octo"):
+    return RepositoryName(identifier, owner, f"r{identifier}", private=False)
+
+
+def names(*identifiers, owner="octo"):
+    return [name(identifier, owner) for identifier in identifiers]
+
+
+def ids(repositories):
+    return [repository.id for repository in repositories]
+
+
+def issue(repository_id):
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    return Issue(repository_id, 1, 9, "t", "b", "open", None, "a", 5, False, (), False, False, 0, at, at)
+
+
+@pytest.fixture
+def accounts(database):
+    return Accounts(database)
+
+
+@pytest.fixture
+def repositories(database):
+    return Repositories(database)
+
+
+async def set_tier(owner_url, account_id, tier):
+    connection = await asyncpg.connect(owner_url)
+    await connection.execute("SET ROLE deja_view_system")
+    await connection.execute("UPDATE accounts SET tier = $2 WHERE id = $1", account_id, tier)
+    await connection.close()
+
+
+async def test_an_installation_brings_an_account_and_its_repositories(accounts, repositories):
+    found = await accounts.install(OCTO, 10, names(7, 8))
+    assert ids(found) == [7, 8]
+    assert found == await repositories.list(1)
+    first = found[0]
+    assert (first.state, first.reason, first.installation_id, first.full_name) == (
+        RepositoryState.PENDING,
+        None,
+        10,
+        "octo/r7",
+    )
+    assert first.collection == "repo_1_octo_r7_7"
+    assert await accounts.account(1) == OCTO
+    assert await accounts.installation(10) == Installation(10, 1, InstallationState.ACTIVE)
+    assert (await accounts.tier(1)).repositories == 3
+
+
+async def test_the_default_tier_is_for_accounts_never_seen(database):
+    hosted = Accounts(database, default_tier="enterprise")
+    await hosted.install(OCTO, 10, [])
+    assert (await hosted.tier(1)).name == "enterprise"
+    assert (await Accounts(database).tier(1)).name == "enterprise"
+    assert (await Accounts(database).tier(404)).name == "free"
+
+
+async def test_the_same_event_again_asks_for_the_same_index_and_changes_nothing(accounts, repositories):
+    first = await accounts.install(OCTO, 10, names(7, 8))
+    assert await accounts.install(OCTO, 10, names(7, 8)) == first
+    await repositories.indexed(1, 7, total=4)
+    assert ids(await accounts.install(OCTO, 10, names(7, 8))) == [8]
+
+
+async def test_what_is_over_the_limit_is_listed_with_its_reason(accounts, repositories):
+    assert ids(await accounts.install(OCTO, 10, names(5, 4, 3, 2, 1))) == [1, 2, 3]
+    rest = [item for item in await repositories.list(1) if item.state is RepositoryState.INACTIVE]
+    assert ids(rest) == [4, 5]
+    assert {item.reason for item in rest} == {
+        "The Free plan indexes 3 repositories; remove one here or upgrade."
+    }
+
+
+async def test_fifty_additions_at_once_leave_three(accounts, repositories):
+    await accounts.install(OCTO, 10, [])
+    added = await asyncio.gather(*(accounts.add_repositories(1, 10, [name(n)]) for n in range(1, 51)))
+    assert sum(len(found) for found in added) == 3
+    listed = await repositories.list(1)
+    assert len(listed) == 50
+    assert sum(item.state is RepositoryState.PENDING for item in listed) == 3
+
+
+async def test_fifty_installs_at_once_of_a_new_account_leave_three(accounts, repositories):
+    await asyncio.gather(*(accounts.install(OCTO, 10, [name(n)]) for n in range(1, 51)))
+    assert sum(item.state is RepositoryState.PENDING for item in await repositories.list(1)) == 3
+
+
+@pytest.mark.parametrize(
+    "change", ["install", "add_repositories", "promote", "remove_repositories", "uninstall"]
+)
+async def test_whatever_changes_the_count_waits_for_its_turn(accounts, database, change):
+    await accounts.install(OCTO, 10, names(7))
+    calls = {
+        "install": lambda: accounts.install(OCTO, 10, []),
+        "add_repositories": lambda: accounts.add_repositories(1, 10, []),
+        "promote": lambda: accounts.promote(1),
+        "remove_repositories": lambda: accounts.remove_repositories(1, []),
+        "uninstall": lambda: accounts.uninstall(1, 99),
+    }
+    async with database.system() as connection:
+        await connection.execute(SQL["lock_account"], 1)
+        waiting = asyncio.create_task(calls[change]())
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done
+    await waiting
+
+
+async def test_room_goes_to_the_oldest(accounts, repositories):
+    await accounts.install(OCTO, 10, names(1, 2, 3))
+    await accounts.add_repositories(1, 10, names(9))
+    await accounts.add_repositories(1, 10, names(8))
+    assert await accounts.promote(1) == []
+    assert ids(await accounts.remove_repositories(1, [2])) == [2]
+    promoted = await accounts.promote(1)
+    assert ids(promoted) == [9]
+    assert (promoted[0].state, promoted[0].reason) == (RepositoryState.PENDING, None)
+    assert (await repositories.get(1, 8)).state is RepositoryState.INACTIVE
+
+
+async def test_twenty_promotions_at_once_let_in_no_more_than_fits(accounts):
+    await accounts.install(OCTO, 10, names(*range(1, 21)))
+    await accounts.remove_repositories(1, [1, 2])
+    promoted = await asyncio.gather(*(accounts.promote(1) for _ in range(20)))
+    assert sorted(ids([item for found in promoted for item in found])) == [4, 5]
+
+
+async def test_an_inactive_repository_makes_room_and_an_upgrade_lets_in_more(
+    accounts, repositories, database_url
+):
+    await accounts.install(OCTO, 10, names(*range(1, 60)))
+    await repositories.set_state(1, 1, RepositoryState.INACTIVE, "turned off")
+    assert ids(await accounts.promote(1)) == [4]
+    await set_tier(database_url, 1, "pro")
+    assert ids(await accounts.promote(1)) == list(range(5, 52))
+    reasons = {item.reason for item in await repositories.list(1)} - {None}
+    assert reasons == {"turned off", "The Pro plan indexes 50 repositories; remove one here or upgrade."}
+
+
+async def test_a_name_that_changed_keeps_its_collection(accounts, repositories):
+    await accounts.install(OCTO, 10, names(7))
+    before = await repositories.get(1, 7)
+    await accounts.install(
+        Account(1, "octopus", "Organization", "free"), 10, [RepositoryName(7, "octopus", "new", True)]
+    )
+    after = await repositories.get(1, 7)
+    assert (after.full_name, after.private, after.collection) == ("octopus/new", True, before.collection)
+    assert (await accounts.account(1)).login == "octopus"
+
+
+async def test_a_late_event_does_not_bring_a_removed_installation_back(accounts, repositories):
+    await accounts.install(OCTO, 10, names(7))
+    assert ids(await accounts.uninstall(1, 10)) == [7]
+    assert await accounts.install(OCTO, 10, names(7)) == []
+    assert await accounts.add_repositories(1, 10, names(8)) == []
+    await accounts.set_state(1, 10, InstallationState.ACTIVE)
+    assert await accounts.installation(10) is None
+    assert await accounts.account(1) is None
+    assert await repositories.list(1) == []
+    assert await accounts.uninstall(1, 10) == []
+
+
+async def test_a_removal_that_overtook_the_installation_holds(accounts, repositories):
+    assert await accounts.uninstall(1, 10) == []
+    assert await accounts.install(OCTO, 10, names(7)) == []
+    assert await accounts.installation(10) is None
+    assert await accounts.account(1) is None
+    assert await repositories.list(1) == []
+
+
+async def test_a_paid_tier_survives_a_new_installation(accounts, database_url):
+    await accounts.install(OCTO, 10, names(7))
+    await set_tier(database_url, 1, "pro")
+    await accounts.uninstall(1, 10)
+    await accounts.install(OCTO, 11, names(7))
+    assert (await accounts.account(1)).tier == "pro"
+    assert await accounts.installation(11) == Installation(11, 1, InstallationState.ACTIVE)
+
+
+async def test_a_new_installation_replaces_the_old_one(accounts, repositories):
+    await accounts.install(OCTO, 10, names(1, 2))
+    await repositories.indexed(1, 2, total=1)
+    found = await accounts.install(OCTO, 11, names(2, 3))
+    assert ids(found) == [2, 3]  # what went on may have missed events
+    assert {(item.id, item.installation_id) for item in await repositories.list(1)} == {(2, 11), (3, 11)}
+    assert await accounts.installation(10) is None
+    assert await accounts.uninstall(1, 10) == []  # its own removal comes late and takes nothing along
+    assert ids(await repositories.list(1)) == [2, 3]
+    assert await accounts.account(1) is not None
+
+
+async def test_an_installation_of_another_account_is_refused(accounts, repositories):
+    await accounts.install(OCTO, 10, names(7))
+    assert await accounts.install(CAT, 10, names(8, owner="cat")) == []
+    assert await accounts.add_repositories(2, 10, names(9, owner="cat")) == []
+    assert await accounts.uninstall(2, 10) == []
+    await accounts.set_state(2, 10, InstallationState.SUSPENDED)
+    assert await accounts.installation(10) == Installation(10, 1, InstallationState.ACTIVE)
+    assert await repositories.list(2) == []
+    assert ids(await repositories.list(1)) == [7]
+
+
+async def test_a_transferred_repository_starts_anew_and_is_never_readable_by_both(
+    accounts, repositories, database
+):
+    issues = Issues(database)
+    await accounts.install(OCTO, 10, names(7))
+    await issues.save(1, [issue(7)])
+    await accounts.install(CAT, 20, names(7, owner="cat"))
+    assert await repositories.get(1, 7) is None
+    assert await issues.get(1, 7, [1]) == await issues.get(2, 7, [1]) == {}
+    moved = await repositories.get(2, 7)
+    assert (moved.collection, moved.revision, moved.installation_id) == ("repo_2_cat_r7_7", 0, 20)
+    assert await accounts.remove_repositories(1, [7]) == []  # the old account's own event comes late
+    assert await repositories.get(2, 7) == moved
+
+
+async def test_a_repository_that_two_accounts_claim_at_once_ends_with_one(accounts, repositories):
+    for round_ in range(10):
+        await asyncio.gather(
+            accounts.install(OCTO, 10, names(100 + round_)),
+            accounts.install(CAT, 20, names(100 + round_, owner="cat")),
+            return_exceptions=True,
+        )
+    assert not set(ids(await repositories.list(1))) & set(ids(await repositories.list(2)))
+
+
+async def test_a_repository_that_another_account_is_just_taking_is_asked_for_again(
+    accounts, repositories, database
+):
+    await accounts.install(OCTO, 10, [])
+    async with database.system() as connection:
+        values = ([7], ["octo"], ["r7"], [False], ["repo_1_octo_r7_7"])
+        await connection.execute(SQL["add_repositories"], 1, 10, "over", *values)
+        waiting = asyncio.create_task(accounts.install(CAT, 20, names(7, 8, owner="cat")))
+        await asyncio.sleep(0.2)
+    with pytest.raises(RetryError, match="moves between two accounts"):
+        await waiting
+    assert ids(await repositories.list(1)) == [7]
+    assert await repositories.list(2) == []
+    assert await accounts.installation(20) is None
+    assert ids(await accounts.install(CAT, 20, names(7, 8, owner="cat"))) == [7, 8]
+    assert await repositories.list(1) == []
+
+
+async def test_suspending_and_resuming(accounts):
+    await accounts.install(OCTO, 10, names(7))
+    for state in InstallationState:
+        await accounts.set_state(1, 10, state)
+        assert (await accounts.installation(10)).state is state
+    await accounts.set_state(1, 10, InstallationState.SUSPENDED)
+    await accounts.install(OCTO, 10, names(7, 8))  # a late `created` does not lift it
+    assert (await accounts.installation(10)).state is InstallationState.SUSPENDED
+
+
+async def deliver(database, installation_id, repository_id):
+    delivery = Delivery(uuid4(), "issues", "opened", installation_id, repository_id, b"canary")
+    await Inbox(database).accept(delivery, NewJob("delivery", Lane.WEBHOOK, delivery_id=delivery.id))
+    return delivery.id
+
+
+async def left(database):
+    async with database.system() as connection:
+        stored = {row["id"] for row in await connection.fetch("SELECT id FROM deliveries")}
+        queued = {row["delivery_id"] for row in await connection.fetch("SELECT delivery_id FROM jobs")}
+    assert queued == stored
+    return stored
+
+
+async def test_a_removed_repository_takes_its_raw_events_along_but_not_those_being_worked_on(
+    accounts, database
+):
+    await accounts.install(OCTO, 10, names(7, 8))
+    running = await deliver(database, 10, 7)
+    assert len(await Jobs(database).claim(uuid4())) == 1
+    await deliver(database, 10, 7)
+    other, moved = await deliver(database, 10, 8), await deliver(database, 20, 7)
+    await accounts.remove_repositories(1, [7, 9])
+    assert await left(database) == {running, other, moved}
+
+
+async def test_an_uninstall_takes_everything_along_but_usage(accounts, repositories, database, database_url):
+    await accounts.install(OCTO, 10, names(7))
+    await Issues(database).save(1, [issue(7)])
+    await Usage(database).add(1, "commands")
+    await deliver(database, 10, 7)
+    await deliver(database, 10, None)
+    other = await deliver(database, 20, None)
+    assert ids(await accounts.uninstall(1, 10)) == [7]
+    assert await left(database) == {other}
+    async with database.account(1) as connection:
+        for table in ("repositories", "issues", "issue_removals", "suggestions", "outcomes", "effects"):
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0
+        assert await connection.fetchval("SELECT sum(amount) FROM usage") == 1
+        assert await connection.fetchval("SELECT login FROM accounts") == ""
+
+
+async def test_names_that_postgresql_refuses_are_stored_all_the_same(accounts, repositories):
+    await accounts.install(
+        Account(1, "o\0\ud800", "User", "free"), 10, [RepositoryName(7, "o\0", "n\ud800", False)]
+    )
+    assert (await repositories.get(1, 7)).full_name == "o\ufffd/n\ufffd"

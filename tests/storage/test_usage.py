@@ -1,0 +1,32 @@
+import asyncio
+
+import asyncpg
+import pytest
+
+from storage.usage import Usage
+
+
+async def totals(database, account_id):
+    async with database.account(account_id) as connection:
+        rows = await connection.fetch(
+            "SELECT metric, amount, day = (now() AT TIME ZONE 'UTC')::date AS today FROM usage"
+        )
+    return {row["metric"]: row["amount"] for row in rows if row["today"]}
+
+
+async def test_counts_add_up_however_many_count_at_once(database):
+    usage = Usage(database)
+    await asyncio.gather(*(usage.add(account, "commands", n) for n in range(20) for account in (1, 2)))
+    await usage.add(1, "comments")
+    assert await totals(database, 1) == {"commands": 190, "comments": 1}
+    assert await totals(database, 2) == {"commands": 190}
+
+
+async def test_nothing_is_counted_for_nothing(database):
+    await Usage(database).add(1, "indexed_issues", 0)
+    assert await totals(database, 1) == {}
+
+
+async def test_an_unknown_metric_is_refused(database):
+    with pytest.raises(asyncpg.CheckViolationError):
+        await Usage(database).add(1, "typo")
