@@ -8,7 +8,13 @@ from bot.sandbox.tracker import load, packaged
 
 
 def row(n, **more):
-    return {"number": n, "title": f"title {n}", "body": "b", "created_at": f"2024-01-{n:02}T00:00:00Z", **more}
+    return {
+        "number": n,
+        "title": f"title {n}",
+        "body": "b",
+        "created_at": f"2024-01-{n:02}T00:00:00Z",
+        **more,
+    }
 
 
 def write(path, rows):
@@ -23,7 +29,10 @@ def test_the_packaged_tracker_has_labels_and_is_in_order():
     duplicates = [item for item in tracker.opened if item.judged and item.group]
     assert len(duplicates) >= 25
     older = tracker.history + tracker.opened
-    assert all(any(other.same_as(item) for other in older if other.created_at < item.created_at) for item in duplicates)
+    assert all(
+        any(other.same_as(item) for other in older if other.created_at < item.created_at)
+        for item in duplicates
+    )
 
 
 def test_lines_and_arrays_and_gzip_say_the_same(tmp_path):
@@ -37,7 +46,16 @@ def test_lines_and_arrays_and_gzip_say_the_same(tmp_path):
 
 
 def test_names_of_the_github_command_line_are_understood(tmp_path):
-    rows = [{"number": n, "title": "t", "createdAt": f"2024-01-0{n}T00:00:00Z", "author": {"login": "ann"}, "state": "CLOSED"} for n in (1, 2)]
+    rows = [
+        {
+            "number": n,
+            "title": "t",
+            "createdAt": f"2024-01-0{n}T00:00:00Z",
+            "author": {"login": "ann"},
+            "state": "CLOSED",
+        }
+        for n in (1, 2)
+    ]
     tracker = load(write(tmp_path / "x.jsonl", rows))
     assert (tracker.history[0].author, tracker.history[0].state) == ("ann", "closed")
 

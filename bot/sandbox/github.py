@@ -1,0 +1,342 @@
+"""What people and the App do on GitHub. Every change happens here, and sends the webhooks that it sends there."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from bot.sandbox import views
+from bot.sandbox.hooks import Hooks
+from bot.sandbox.state import (
+    Account,
+    App,
+    Comment,
+    Installation,
+    Issue,
+    NoSuchError,
+    Reaction,
+    Repository,
+    World,
+)
+from bot.sandbox.tokens import Tokens
+
+PERMISSIONS = {
+    "issues": "write",
+    "metadata": "read",
+    "pull_requests": "read",
+    "discussions": "read",
+    "contents": "read",
+}
+EVENTS = ("issues", "issue_comment")
+
+Json = dict[str, Any]
+
+
+def now() -> datetime:
+    """The time, whole seconds as GitHub keeps it."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class GitHub:
+    """One GitHub. `clock` says when things happen; `url` is where its API answers."""
+
+    def __init__(self, clock: Callable[[], datetime] = now) -> None:
+        """Empty."""
+        self.clock = clock
+        self.url = ""
+        self.world = World()
+        self.hooks = Hooks()
+        self.tokens = Tokens()
+
+    def create_app(
+        self,
+        slug: str,
+        webhook_url: str | None,
+        webhook_secret: str,
+        permissions: Mapping[str, str] | None = None,
+        events: Iterable[str] = EVENTS,
+    ) -> App:
+        """Register an App, with a new private key."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+        bot = self.world.account(f"{slug}[bot]", "Bot")
+        app = App(
+            next(self.world.ids),
+            slug,
+            bot,
+            pem,
+            webhook_url,
+            webhook_secret,
+            dict(permissions or PERMISSIONS),
+            frozenset(events),
+        )
+        self.world.apps[app.id] = app
+        return app
+
+    def create_repository(
+        self, owner: str, name: str, *, private: bool = False, kind: str = "Organization"
+    ) -> Repository:
+        """A repository of an account; its owner may do everything in it."""
+        account = self.world.account(owner, kind)
+        repository = Repository(next(self.world.ids), account, name, private)
+        repository.roles[account.login] = "admin"
+        self.world.repositories[repository.id] = repository
+        return repository
+
+    def seed_issue(
+        self,
+        repository: Repository,
+        title: str,
+        body: str | None = "",
+        author: str | None = "someone",
+        **more: Any,
+    ) -> Issue:
+        """An issue that was there before anybody installed anything: no webhook. `more` sets fields of `Issue`."""
+        created = more.pop("created_at", None) or self.clock()
+        issue = Issue(
+            id=next(self.world.ids),
+            number=next(repository.numbers),
+            title=title,
+            body=body,
+            author=self.world.account(author) if author else None,
+            created_at=created,
+            updated_at=more.pop("updated_at", created),
+            **more,
+        )
+        repository.issues[issue.number] = issue
+        return issue
+
+    # --- installations
+
+    def install(self, app: App, account: Account, repositories: Sequence[Repository]) -> Installation:
+        """Install an App on some repositories of an account."""
+        chosen = {item.id: item for item in repositories}
+        installation = Installation(next(self.world.ids), app, account, chosen, dict(app.permissions))
+        self.world.installations[installation.id] = installation
+        listed = [views.listed_repository(item) for item in repositories]
+        self._about_installation(installation, "installation", "created", {"repositories": listed})
+        return installation
+
+    def uninstall(self, installation: Installation) -> None:
+        """Remove an installation; its tokens end at once."""
+        listed = [views.listed_repository(item) for item in installation.repositories.values()]
+        self.tokens.revoke(installation.id)
+        del self.world.installations[installation.id]
+        self._about_installation(installation, "installation", "deleted", {"repositories": listed})
+
+    def suspend(self, installation: Installation) -> None:
+        """Suspend it: tokens stop working."""
+        installation.suspended = True
+        self._about_installation(installation, "installation", "suspend", {})
+
+    def unsuspend(self, installation: Installation) -> None:
+        """End the suspension."""
+        installation.suspended = False
+        self._about_installation(installation, "installation", "unsuspend", {})
+
+    def accept_permissions(self, installation: Installation, permissions: Mapping[str, str]) -> None:
+        """The account accepts what the App now asks for."""
+        installation.permissions = dict(permissions)
+        self._about_installation(installation, "installation", "new_permissions_accepted", {})
+
+    def add_repositories(self, installation: Installation, repositories: Sequence[Repository]) -> None:
+        """Let it see more."""
+        installation.repositories.update({item.id: item for item in repositories})
+        listed = [views.listed_repository(item) for item in repositories]
+        change = {
+            "repositories_added": listed,
+            "repositories_removed": [],
+            "repository_selection": "selected",
+        }
+        self._about_installation(installation, "installation_repositories", "added", change)
+
+    def remove_repositories(self, installation: Installation, repositories: Sequence[Repository]) -> None:
+        """Let it see less."""
+        for item in repositories:
+            installation.repositories.pop(item.id, None)
+        listed = [views.listed_repository(item) for item in repositories]
+        change = {
+            "repositories_added": [],
+            "repositories_removed": listed,
+            "repository_selection": "selected",
+        }
+        self._about_installation(installation, "installation_repositories", "removed", change)
+
+    def rename_repository(self, repository: Repository, name: str) -> None:
+        """Rename; the old name redirects until somebody takes it."""
+        self.world.old_names[repository.full_name.casefold()] = repository.id
+        repository.name = name
+
+    # --- issues
+
+    def open_issue(
+        self, repository: Repository, author: str, title: str, body: str | None = "", **more: Any
+    ) -> Issue:
+        """Somebody opens an issue."""
+        issue = self.seed_issue(repository, title, body, author, **more)
+        self._about_issue(repository, issue, "opened", issue.author)
+        return issue
+
+    def edit_issue(
+        self, repository: Repository, issue: Issue, *, title: str | None = None, body: str | None = None
+    ) -> None:
+        """Its author changes title or body."""
+        changes: Json = {}
+        if title is not None:
+            changes["title"], issue.title = {"from": issue.title}, title
+        if body is not None:
+            changes["body"], issue.body = {"from": issue.body}, body
+        self._touch(issue)
+        self._about_issue(repository, issue, "edited", issue.author, {"changes": changes})
+
+    def close_issue(
+        self, repository: Repository, issue: Issue, by: Account | None = None, reason: str = "completed"
+    ) -> None:
+        """Close."""
+        issue.state, issue.state_reason, issue.closed_at = "closed", reason, self.clock()
+        self._touch(issue)
+        self._about_issue(repository, issue, "closed", by or issue.author)
+
+    def reopen_issue(self, repository: Repository, issue: Issue, by: Account | None = None) -> None:
+        """Open again."""
+        issue.state, issue.state_reason, issue.closed_at = "open", "reopened", None
+        self._touch(issue)
+        self._about_issue(repository, issue, "reopened", by or issue.author)
+
+    def add_labels(
+        self, repository: Repository, issue: Issue, names: Iterable[str], by: Account | None = None
+    ) -> None:
+        """Add labels, each with its event."""
+        for name in names:
+            if name not in issue.labels:
+                issue.labels.append(name)
+                self._touch(issue)
+                self._about_issue(repository, issue, "labeled", by or issue.author, {"label": {"name": name}})
+
+    def remove_label(
+        self, repository: Repository, issue: Issue, name: str, by: Account | None = None
+    ) -> None:
+        """Take a label off. Raises NoSuchError where it is not there."""
+        if name not in issue.labels:
+            raise NoSuchError(name)
+        issue.labels.remove(name)
+        self._touch(issue)
+        self._about_issue(repository, issue, "unlabeled", by or issue.author, {"label": {"name": name}})
+
+    def delete_issue(self, repository: Repository, issue: Issue) -> None:
+        """Delete for good."""
+        del repository.issues[issue.number]
+        repository.gone.add(issue.number)
+        self._about_issue(repository, issue, "deleted", repository.owner)
+
+    def transfer_issue(self, repository: Repository, issue: Issue, to: Repository) -> Issue:
+        """Move to another repository, where it is a new issue with the old text."""
+        del repository.issues[issue.number]
+        moved = self.seed_issue(
+            to,
+            issue.title,
+            issue.body,
+            issue.author.login if issue.author else None,
+            created_at=issue.created_at,
+        )
+        repository.moved[issue.number] = f"{self.url}/repos/{to.full_name}/issues/{moved.number}"
+        self._about_issue(repository, issue, "transferred", repository.owner)
+        self._about_issue(to, moved, "opened", repository.owner)
+        return moved
+
+    # --- comments
+
+    def comment(
+        self, repository: Repository, issue: Issue, author: Account | str, body: str, app: App | None = None
+    ) -> Comment:
+        """Somebody, or an App, comments."""
+        who = self.world.account(author) if isinstance(author, str) else author
+        moment = self.clock()
+        comment = Comment(next(self.world.ids), who, body, moment, moment, app.id if app else None)
+        issue.comments.append(comment)
+        self._touch(issue)
+        self._about_comment(repository, issue, comment, "created", who)
+        return comment
+
+    def edit_comment(
+        self, repository: Repository, issue: Issue, comment: Comment, body: str, by: Account | None = None
+    ) -> None:
+        """Change a comment; its author, or somebody with write access."""
+        before, comment.body, comment.updated_at = comment.body, body, self.clock()
+        change = {"changes": {"body": {"from": before}}}
+        self._about_comment(repository, issue, comment, "edited", by or comment.author, change)
+
+    def delete_comment(self, repository: Repository, issue: Issue, comment: Comment) -> None:
+        """Delete a comment."""
+        issue.comments.remove(comment)
+        self._about_comment(repository, issue, comment, "deleted", comment.author)
+
+    def react(self, comment: Comment, user: Account | str, content: str) -> Reaction:
+        """React; the same reaction again is the one there is. GitHub sends no webhook for it."""
+        who = self.world.account(user) if isinstance(user, str) else user
+        for known in comment.reactions:
+            if known.user.id == who.id and known.content == content:
+                return known
+        comment.reactions.append(Reaction(next(self.world.ids), who, content))
+        return comment.reactions[-1]
+
+    # --- webhooks
+
+    def _touch(self, issue: Issue) -> None:
+        issue.updated_at = max(self.clock(), issue.updated_at)
+
+    def _about_installation(self, installation: Installation, event: str, action: str, more: Json) -> None:
+        payload = {
+            "action": action,
+            "installation": views.installation(installation),
+            "sender": views.account(installation.account),
+        }
+        self.hooks.emit(installation.app, event, payload | more)
+
+    def _about_issue(
+        self,
+        repository: Repository,
+        issue: Issue,
+        action: str,
+        sender: Account | None,
+        more: Json | None = None,
+    ) -> None:
+        self._tell(repository, "issues", action, issue, sender, more or {})
+
+    def _about_comment(
+        self,
+        repository: Repository,
+        issue: Issue,
+        comment: Comment,
+        action: str,
+        sender: Account | None,
+        more: Json | None = None,
+    ) -> None:
+        app = self.world.apps.get(comment.app_id or 0)
+        shown = {"comment": views.comment(comment, issue, repository, app, self.url)}
+        self._tell(repository, "issue_comment", action, issue, sender, shown | (more or {}))
+
+    def _tell(
+        self,
+        repository: Repository,
+        event: str,
+        action: str,
+        issue: Issue,
+        sender: Account | None,
+        more: Json,
+    ) -> None:
+        """Send an event to every installation that sees the repository and whose App listens."""
+        for installation in self.world.installed_on(repository):
+            if installation.suspended or event not in installation.app.events:
+                continue
+            app = self.world.apps.get(issue.app_id or 0)
+            payload = {
+                "action": action,
+                "issue": views.issue(issue, repository, app, self.url),
+                "repository": views.repository(repository, self.url),
+                "installation": {"id": installation.id, "node_id": f"IN_{installation.id}"},
+                "sender": views.account(sender or repository.owner),
+            }
+            self.hooks.emit(installation.app, event, payload | more)
