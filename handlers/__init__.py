@@ -1,6 +1,6 @@
 """Behaviour: one file per event, one per slash command, one per task. Adding one is a file and a line."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gidgethub import routing, sansio
@@ -15,7 +15,7 @@ from handlers.tasks import TASKS
 Handler = Callable[[Context, dict[str, Any]], Awaitable[None]]
 
 
-def merge(*tables: dict[tuple[str, str], Handler]) -> dict[tuple[str, str], Handler]:
+def merge(*tables: Mapping[tuple[str, str], Handler]) -> dict[tuple[str, str], Handler]:
     """One table of all routes; an event and action with two handlers is refused.
 
     gidgethub would run both, in an order that a set decides, and stop at the first that raises.

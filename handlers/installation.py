@@ -71,14 +71,16 @@ async def created(ctx: Context, payload: Payload) -> None:
 
 
 async def deleted(ctx: Context, payload: Payload) -> None:
-    """The App was removed: forget everything. The collections go first, since the rows name them."""
+    """The App was removed: forget everything. The collections go first, since the rows name them.
+
+    A removal that overtakes its `created` is remembered too, so that nothing comes back.
+    """
     account, installation_id = account_of(payload), installation_id_of(payload)
     installation = await ctx.services.accounts.installation(installation_id)
-    if installation is None or installation.account_id != account.id:
-        return
-    await ctx.services.accounts.set_state(account.id, installation_id, InstallationState.SUSPENDED)
-    for repository in await ctx.services.repositories.list(account.id):
-        await ctx.services.similarity.drop(repository)
+    if installation is not None and installation.account_id == account.id:
+        await ctx.services.accounts.set_state(account.id, installation_id, InstallationState.SUSPENDED)
+        for repository in await ctx.services.repositories.list(account.id):
+            await ctx.services.similarity.drop(repository)
     for repository in await ctx.services.accounts.uninstall(account.id, installation_id):
         await ctx.services.similarity.drop(repository)
     log.info("uninstalled", audit=True)
@@ -86,7 +88,9 @@ async def deleted(ctx: Context, payload: Payload) -> None:
 
 async def suspended(ctx: Context, payload: Payload) -> None:
     """GitHub stopped us for this account: do nothing there, keep what is known."""
-    await ctx.services.accounts.set_state(account_of(payload).id, installation_id_of(payload), InstallationState.SUSPENDED)
+    await ctx.services.accounts.set_state(
+        account_of(payload).id, installation_id_of(payload), InstallationState.SUSPENDED
+    )
     log.info("suspended", audit=True)
 
 

@@ -15,6 +15,7 @@ from bot.core.payload import comment_from, issue_from, sender_from
 from bot.core.records import Comment, EffectState, Issue, Repository
 from handlers.commands import COMMANDS
 from handlers.invocation import Ack, Invocation
+from handlers.marking import note_mark
 from handlers.repository_config import config_of
 from handlers.target import target_of
 from handlers.writing import write_comment
@@ -28,9 +29,17 @@ EDIT_WINDOW = timedelta(minutes=10)
 
 
 async def created(ctx: Context, payload: Payload) -> None:
-    """A new comment: run its commands."""
+    """A new comment: run its commands, or remember that it marks the issue as a duplicate."""
     comment = comment_from(payload.get("comment"))
-    await run_calls(ctx, payload, comment, find_calls(comment.body, ctx.services.app.slug))
+    calls = find_calls(comment.body, ctx.services.app.slug)
+    if calls:
+        await run_calls(ctx, payload, comment, calls)
+        return
+    target = await target_of(ctx, payload)
+    if not await note_mark(
+        ctx, target.repository, issue_from(payload.get("issue"), target.repository.id), comment
+    ):
+        raise SkipError("no command")
 
 
 async def edited(ctx: Context, payload: Payload) -> None:
@@ -42,7 +51,9 @@ async def edited(ctx: Context, payload: Payload) -> None:
     if ctx.services.clock() - comment.created_at > EDIT_WINDOW:
         raise SkipError("the comment is too old for its commands to change")
     before = ((payload.get("changes") or {}).get("body") or {}).get("from")
-    calls = changed_calls(before if isinstance(before, str) else comment.body, comment.body, ctx.services.app.slug)
+    calls = changed_calls(
+        before if isinstance(before, str) else comment.body, comment.body, ctx.services.app.slug
+    )
     await run_calls(ctx, payload, comment, calls)
 
 
@@ -60,19 +71,25 @@ async def run_calls(ctx: Context, payload: Payload, comment: Comment, calls: Seq
 
 
 async def current(ctx: Context, repository: Repository, comment: Comment) -> Comment:
-    """The comment as it is now. Raises SkipError where it was deleted."""
+    """The comment as it is now. Raises SkipError where it was deleted, NotFoundError where that is not sure yet."""
     try:
-        fresh = await ctx.services.github.repository(repository).get_comment(comment.id)
-    except (NotFoundError, GoneError):
+        return await ctx.services.github.repository(repository).get_comment(comment.id)
+    except NotFoundError:
+        # A replica that is behind does not show the comment yet: a second look tells that from a deletion.
+        if ctx.job.attempt == 1:
+            raise
         raise SkipError("the comment was deleted") from None
-    return fresh
+    except GoneError:
+        raise SkipError("the comment was deleted") from None
 
 
 async def run_once(ctx: Context, repository: Repository, issue: Issue, comment: Comment, call: Call) -> None:
     """Run one command unless an earlier attempt or delivery did; its effect row remembers."""
     effects = ctx.services.effects
     name = f"{comment.id}:{sha256(call.raw.encode()).hexdigest()[:12]}"
-    effect = await effects.intend(repository.account_id, repository.id, issue.number, f"command:{name}", call.raw)
+    effect = await effects.intend(
+        repository.account_id, repository.id, issue.number, f"command:{name}", call.raw
+    )
     if effect.state is EffectState.DONE:
         return
     ack = await answer(ctx, repository, issue, comment, call, f"reply:{name}")
@@ -83,7 +100,9 @@ async def run_once(ctx: Context, repository: Repository, issue: Issue, comment: 
     await effects.done(effect, None)
 
 
-async def answer(ctx: Context, repository: Repository, issue: Issue, comment: Comment, call: Call, reply_key: str) -> Ack:
+async def answer(
+    ctx: Context, repository: Repository, issue: Issue, comment: Comment, call: Call, reply_key: str
+) -> Ack:
     """Check, run, and tell the person what is wrong, if they may be told."""
     config = await config_of(ctx, repository)
     role = await ctx.services.github.repository(repository).role(comment.author or "")
@@ -96,7 +115,15 @@ async def answer(ctx: Context, repository: Repository, issue: Issue, comment: Co
         invocation = Invocation(repository, issue, comment, command, role, config, reply_key)
         return await COMMANDS[command.name](ctx, invocation)
     except TellError as error:
-        body = error_reply(ctx.services.marker_key, repository, issue.number, reply_key, comment.author, call.raw, error.markdown)
+        body = error_reply(
+            ctx.services.marker_key,
+            repository,
+            issue.number,
+            reply_key,
+            comment.author,
+            call.raw,
+            error.markdown,
+        )
         await write_comment(ctx, repository, issue.number, reply_key, body)
         return Ack.REFUSED
 

@@ -20,8 +20,8 @@ INDEX_WAIT = 20.0
 """Seconds between looks at a repository whose first index is still being made."""
 
 
-async def save(ctx: Context, target: Target, issue: Issue) -> bool:
-    """Store an issue and bring the search index up to it; True where its text is new to us."""
+async def save(ctx: Context, target: Target, issue: Issue) -> None:
+    """Store an issue and bring the search index up to it."""
     repository = target.repository
     tier = await ctx.services.accounts.tier(target.account_id)
     saved = await ctx.services.issues.save(target.account_id, [issue], room=tier.issues)
@@ -31,7 +31,6 @@ async def save(ctx: Context, target: Target, issue: Issue) -> bool:
     # Without vectors though the text is old: stored while the first index was made, or by an attempt that died.
     if any(item.text_vector is None for item in stored.values()):
         await ctx.services.similarity.index(repository, [issue.number])
-    return bool(saved.changed_text)
 
 
 async def received(ctx: Context, payload: Payload) -> tuple[Target, Issue]:
@@ -56,10 +55,11 @@ async def opened(ctx: Context, payload: Payload) -> None:
 async def edited(ctx: Context, payload: Payload) -> None:
     """A changed title or body: index it anew, and look at a standing suggestion again."""
     target, issue = await received(ctx, payload)
-    if await save(ctx, target, issue):
-        earlier = await ctx.services.suggestions.get(target.account_id, target.repository.id, issue.number)
-        if earlier is not None:
-            await suggest(ctx, target.repository, issue.number)
+    await save(ctx, target, issue)
+    # Even where the text is not new: an attempt that stored it may have failed to make the comment agree.
+    earlier = await ctx.services.suggestions.get(target.account_id, target.repository.id, issue.number)
+    if earlier is not None:
+        await suggest(ctx, target.repository, issue.number)
 
 
 async def changed(ctx: Context, payload: Payload) -> None:

@@ -8,12 +8,21 @@ from handlers.writing import SUGGESTION
 
 
 async def refuse(
-    ctx: Context, repository: Repository, number: int, *, candidate: int | None, actor_id: int | None, source: str
+    ctx: Context,
+    repository: Repository,
+    number: int,
+    *,
+    candidate: int | None,
+    actor_id: int | None,
+    source: str,
 ) -> None:
     """Record the rejection of one candidate, or of the suggestion as a whole (None), and make the comment agree."""
     services = ctx.services
-    outcome = Outcome(repository.account_id, repository.id, number, candidate, OutcomeKind.REJECTED, actor_id, source)
+    outcome = Outcome(
+        repository.account_id, repository.id, number, candidate, OutcomeKind.REJECTED, actor_id, source
+    )
     await services.suggestions.record(outcome)
+    await services.marks.remove(repository.account_id, repository.id, number, candidate)
     if candidate is not None:
         await suggest(ctx, repository, number)
         return

@@ -1,5 +1,7 @@
 """A suggestion for one issue: rank, decide, record, and speak where that is justified."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -7,10 +9,18 @@ import structlog
 from bot.core.comment import refused_comment, suggestion_comment
 from bot.core.context import Context
 from bot.core.decision import Decision, Question, decide
-from bot.core.errors import SkipError
+from bot.core.duplicates import chain, redirected
+from bot.core.errors import (
+    GitHubUnavailableError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionMissingError,
+    RefusedError,
+    SkipError,
+)
 from bot.core.hashing import content_hash
-from bot.core.records import Issue, Lane, NewJob, Ranking, Repository, Suggestion
-from bot.core.repo_config import Config
+from bot.core.records import Candidate, Issue, Lane, NewJob, Ranking, Repository, Suggestion
+from bot.core.repo_config import Config, settled
 from handlers.repository_config import config_of
 from handlers.writing import SUGGESTION, write_comment
 
@@ -26,7 +36,7 @@ REACTION_LOOKS = (600.0, 3_600.0, 21_600.0, 86_400.0, 259_200.0)
 async def suggest(ctx: Context, repository: Repository, number: int) -> Decision:
     """Decide anew what to say about an issue, keep that, and make the comment say it. Raises SkipError if it left."""
     services = ctx.services
-    config = await config_of(ctx, repository)
+    config = await mode_of(ctx, repository, await config_of(ctx, repository))
     stored = (await services.issues.get(repository.account_id, repository.id, [number])).get(number)
     if stored is None:
         raise SkipError(f"#{number} is not stored: deleted, or beyond the plan's issues")
@@ -35,21 +45,50 @@ async def suggest(ctx: Context, repository: Repository, number: int) -> Decision
     await services.suggestions.save(record(ctx, repository, issue, decision, ranking))
     await services.usage.add(repository.account_id, "suggestions")
     services.observations.decided("spoken" if decision.speak else "silent")
-    log.info("decided", issue=number, spoken=decision.speak, reason=decision.reason, degraded=ranking.degraded)
+    log.info(
+        "decided", issue=number, spoken=decision.speak, reason=decision.reason, degraded=ranking.degraded
+    )
     if config.mode == "comment":
         await show(ctx, repository, issue, decision, config)
     return decision
 
 
-async def judge(ctx: Context, repository: Repository, issue: Issue, config: Config) -> tuple[Decision, Ranking]:
+async def mode_of(ctx: Context, repository: Repository, config: Config) -> Config:
+    """The config with its mode decided by the repository's back-test, unless the file decides it."""
+    if config.mode != "auto":
+        return config
+    last = await ctx.services.backtests.get(repository.account_id, repository.id)
+    return settled(config, last.verdict if last else None)
+
+
+async def judge(
+    ctx: Context, repository: Repository, issue: Issue, config: Config
+) -> tuple[Decision, Ranking]:
     """Rank earlier issues and decide; nothing is ranked where the issue itself rules a suggestion out."""
     refused = await ctx.services.suggestions.refused(repository.account_id, repository.id, issue.number)
     ranking = await ctx.services.similarity.rank(repository, issue)
+    ranking = replace(ranking, candidates=await originals(ctx, repository, issue, ranking.candidates))
     threshold = repository.threshold if repository.threshold_model == ranking.model else None
     return decide(Question(issue, repository.full_name, ranking, threshold, refused, config)), ranking
 
 
-def record(ctx: Context, repository: Repository, issue: Issue, decision: Decision, ranking: Ranking) -> Suggestion:
+async def originals(
+    ctx: Context, repository: Repository, issue: Issue, candidates: Sequence[Candidate]
+) -> tuple[Candidate, ...]:
+    """The candidates with every marked duplicate replaced by the issue that stands for all."""
+    marks = await ctx.services.marks.all(repository.account_id, repository.id)
+    if not marks:
+        return tuple(candidates)
+    known = {item.number: item.issue for item in candidates}
+    leads = {number for item in candidates for number in chain(marks, item.number)} - known.keys()
+    stored = await ctx.services.issues.get(repository.account_id, repository.id, sorted(leads))
+    known |= {number: item.issue for number, item in stored.items()}
+    return redirected(candidates, marks, known, issue.number)
+
+
+def record(
+    ctx: Context, repository: Repository, issue: Issue, decision: Decision, ranking: Ranking
+) -> Suggestion:
     """The row that `why`, the pages and later outcomes refer to."""
     return Suggestion(
         account_id=repository.account_id,
@@ -67,7 +106,9 @@ def record(ctx: Context, repository: Repository, issue: Issue, decision: Decisio
     )
 
 
-async def show(ctx: Context, repository: Repository, issue: Issue, decision: Decision, config: Config) -> None:
+async def show(
+    ctx: Context, repository: Repository, issue: Issue, decision: Decision, config: Config
+) -> None:
     """Make the issue's one comment agree with the decision: post, edit, or fold it away."""
     effect = await ctx.services.effects.get(repository.account_id, repository.id, issue.number, SUGGESTION)
     standing = effect is not None and effect.github_id is not None
@@ -77,13 +118,35 @@ async def show(ctx: Context, repository: Repository, issue: Issue, decision: Dec
         return
     if not standing:
         await ensure_timely(ctx, repository, issue)
-    body = suggestion_comment(ctx.services.marker_key, repository, issue, decision, ctx.services.web_url)
+    told = await with_closings(ctx, repository, decision)
+    body = suggestion_comment(ctx.services.marker_key, repository, issue, told, ctx.services.web_url)
     if await write_comment(ctx, repository, issue.number, SUGGESTION, body) is None or standing:
         return
     ctx.services.observations.commented((ctx.services.clock() - issue.created_at).total_seconds())
     if config.labels.possible:
         await ctx.services.github.repository(repository).add_labels(issue.number, [config.labels.possible])
     await ctx.services.jobs.enqueue(reaction_job(repository, issue.number, 0))
+
+
+async def with_closings(ctx: Context, repository: Repository, decision: Decision) -> Decision:
+    """The decision with how its closed candidates were closed; without that where GitHub does not tell."""
+    closed = [item.number for item in (*decision.likely, *decision.also) if item.issue.state == "closed"]
+    try:
+        closings = await ctx.services.github.repository(repository).closings(closed)
+    except (
+        GitHubUnavailableError,
+        InvalidRequestError,
+        NotFoundError,
+        PermissionMissingError,
+        RefusedError,
+    ) as error:
+        log.info("closings_not_told", reason=str(error))
+        return decision
+
+    def told(items: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        return tuple(replace(item, closing=closings.get(item.number)) for item in items)
+
+    return replace(decision, likely=told(decision.likely), also=told(decision.also))
 
 
 async def ensure_timely(ctx: Context, repository: Repository, issue: Issue) -> None:

@@ -56,7 +56,9 @@ async def target_of(ctx: Context, payload: dict[str, Any]) -> Target:
         raise DeadError(f"repository {name.id} does not belong to installation {installation.id}")
     if repository.state is RepositoryState.INACTIVE:
         raise SkipError(f"the repository is inactive: {repository.reason}")
-    if (name.owner, name.name, name.private) != (repository.owner, repository.name, repository.private):
+    known = (repository.owner, repository.name, repository.private)
+    # At a later attempt the event is old: GitHub may have told another name since.
+    if ctx.job.attempt == 1 and known != (name.owner, name.name, name.private):
         await ctx.services.repositories.rename(installation.account_id, name)
         renamed = await ctx.services.repositories.get(installation.account_id, name.id)
         repository = renamed or repository

@@ -62,14 +62,18 @@ async def send(ctx: Context, effect: Effect, body: str, post: Callable[[], Await
     return github_id
 
 
-async def look_up(ctx: Context, effect: Effect, search: Callable[[datetime], Awaitable[list[Written]]]) -> Effect:
+async def look_up(
+    ctx: Context, effect: Effect, search: Callable[[datetime], Awaitable[list[Written]]]
+) -> Effect:
     """Find out what became of a write whose reply never came; `search` lists what our App wrote since a time.
 
     Raises RetryError while it is too early to tell.
     """
     age = now() - effect.updated_at
     if age < LOOK_UP_AFTER:
-        raise RetryError("a write is not settled yet", after=(LOOK_UP_AFTER - age).total_seconds(), counts=False)
+        raise RetryError(
+            "a write is not settled yet", after=(LOOK_UP_AFTER - age).total_seconds(), counts=False
+        )
     for written in await search(effect.updated_at - CLOCK_DIFFERENCE):
         marker = read(ctx.services.marker_key, written.body, effect.repository_id, effect.issue_number)
         if marker is not None and marker.effect_key == effect.key:

@@ -11,6 +11,8 @@ async def check(ctx: Context, call: Invocation) -> Ack:
     """Decide anew; who asked gets an answer even where the decision is to stay silent."""
     decision = await suggest(ctx, call.repository, call.issue.number)
     if not decision.speak:
-        body = nothing_reply(ctx.services.marker_key, call.repository, call.issue.number, call.reply_key, decision.reason)
+        body = nothing_reply(
+            ctx.services.marker_key, call.repository, call.issue.number, call.reply_key, decision.reason
+        )
         await write_comment(ctx, call.repository, call.issue.number, call.reply_key, body)
     return Ack.DONE

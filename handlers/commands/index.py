@@ -2,8 +2,8 @@
 
 from bot.core.comment import index_reply
 from bot.core.context import Context
-from bot.core.records import Role
 from bot.core.errors import TellError
+from bot.core.records import Role
 from handlers.installation import index_job
 from handlers.invocation import Ack, Invocation
 from handlers.writing import write_comment
@@ -17,7 +17,8 @@ async def index(ctx: Context, call: Invocation) -> Ack:
             raise TellError("Only an administrator of this repository can refresh the index.")
         await ctx.services.jobs.enqueue(index_job(repository, fresh=True))
         return Ack.STARTED
-    count = await ctx.services.issues.count(repository.account_id, repository.id)
-    body = index_reply(ctx.services.marker_key, repository, call.issue.number, call.reply_key, count)
+    key = (repository.account_id, repository.id)
+    count, last = await ctx.services.issues.count(*key), await ctx.services.backtests.get(*key)
+    body = index_reply(ctx.services.marker_key, repository, call.issue.number, call.reply_key, count, last)
     await write_comment(ctx, repository, call.issue.number, call.reply_key, body)
     return Ack.DONE

@@ -2,7 +2,9 @@
 
 from bot.core.comment import similar_comment
 from bot.core.context import Context
+from bot.core.decision import is_ignored
 from bot.core.errors import TellError
+from bot.core.records import Candidate
 from handlers.invocation import Ack, Invocation
 from handlers.writing import SUGGESTION, write_comment
 
@@ -17,7 +19,14 @@ async def similar(ctx: Context, call: Invocation) -> Ack:
     if stored is None:
         raise TellError("This issue is not in the index. `/dejaview index status` says what is.")
     ranking = await ctx.services.similarity.rank(repository, stored.issue, limit=limit * OVERFETCH)
-    wanted = [item for item in ranking.candidates if call.command.state in ("all", item.issue.state)][:limit]
-    body = similar_comment(ctx.services.marker_key, repository, stored.issue, wanted, ctx.services.web_url)
+    wanted = [item for item in ranking.candidates if shown(item, call)]
+    body = similar_comment(
+        ctx.services.marker_key, repository, stored.issue, wanted[:limit], ctx.services.web_url
+    )
     await write_comment(ctx, repository, number, SUGGESTION, body)
     return Ack.DONE
+
+
+def shown(item: Candidate, call: Invocation) -> bool:
+    """Whether an issue may be listed: in the state that was asked for, and not ignored by the config."""
+    return call.command.state in ("all", item.issue.state) and not is_ignored(item.issue, call.config)

@@ -14,7 +14,9 @@ async def why(ctx: Context, call: Invocation) -> Ack:
     stored = (await ctx.services.issues.get(repository.account_id, repository.id, [number])).get(number)
     candidate = await ctx.services.similarity.compare(repository, stored.issue, other) if stored else None
     if candidate is None:
-        raise TellError(f"I cannot compare with #{other}: it is not an earlier issue in the index.")
-    body = why_reply(ctx.services.marker_key, repository, number, call.reply_key, candidate, repository.threshold)
+        raise TellError(f"I cannot compare with issue {other}: it is not an earlier issue in the index.")
+    body = why_reply(
+        ctx.services.marker_key, repository, number, call.reply_key, candidate, repository.threshold
+    )
     await write_comment(ctx, repository, number, call.reply_key, body)
     return Ack.DONE

@@ -5,8 +5,16 @@ from typing import Any
 
 import structlog
 
+from bot.core.backtest import asked_of, judge
 from bot.core.context import Context
-from bot.core.errors import SkipError
+from bot.core.errors import (
+    GitHubUnavailableError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionMissingError,
+    RefusedError,
+    SkipError,
+)
 from bot.core.records import InstallationState, Issue, Repository, RepositoryState
 from bot.core.repo_config import Config
 from handlers.repository_config import config_of
@@ -25,30 +33,70 @@ async def index_repository(ctx: Context) -> None:
     """Fetch, store, embed and calibrate; a later attempt goes on where this one got to."""
     repository = await repository_of(ctx)
     if repository.state is RepositoryState.PENDING:
-        await ctx.services.repositories.set_state(repository.account_id, repository.id, RepositoryState.INDEXING)
+        await ctx.services.repositories.set_state(
+            repository.account_id, repository.id, RepositoryState.INDEXING
+        )
     config = await config_of(ctx, repository)
     await fetch(ctx, repository, config)
     await embed_rest(ctx, repository)
     if ctx.job.payload.get("fresh"):
         await ctx.services.similarity.rebuild(repository)
-    github = ctx.services.github.repository(repository)
-    total = await github.issue_count(pull_requests=config.include.pull_requests)
-    await set_threshold(ctx, repository, config)
+    total = await count_on_github(ctx, repository, config)
+    await collect_marks(ctx, repository)
+    await backtest_past(ctx, repository, config)
     await ctx.services.repositories.indexed(repository.account_id, repository.id, total=total)
     log.info("indexed", repository_id=repository.id, total=total)
 
 
-async def calibrate(ctx: Context) -> None:
-    """Find the threshold anew, after the scorer or the history changed."""
+async def count_on_github(ctx: Context, repository: Repository, config: Config) -> int | None:
+    """How many issues GitHub has, for people to read; an index is complete without that number."""
+    github = ctx.services.github.repository(repository)
+    try:
+        return await github.issue_count(pull_requests=config.include.pull_requests)
+    except (GitHubUnavailableError, InvalidRequestError, NotFoundError, RefusedError) as error:
+        log.info("not_counted", reason=str(error))
+        return None
+
+
+async def backtest(ctx: Context) -> None:
+    """Judge the repository's past anew, after the scorer, the config or the history changed."""
     repository = await repository_of(ctx)
-    await set_threshold(ctx, repository, await config_of(ctx, repository))
+    await backtest_past(ctx, repository, await config_of(ctx, repository))
 
 
-async def set_threshold(ctx: Context, repository: Repository, config: Config) -> None:
-    """Replay the repository's own past against the comment budget."""
-    threshold = await ctx.services.similarity.calibrate(repository, config.budget)
-    model = ctx.services.similarity.model
-    await ctx.services.repositories.calibrated(repository.account_id, repository.id, threshold, model)
+async def backtest_past(ctx: Context, repository: Repository, config: Config) -> None:
+    """Replay the repository's own past: from which score to speak, and whether to."""
+    services, key = ctx.services, (repository.account_id, repository.id)
+    past, model = await services.similarity.past(repository), services.similarity.model
+    asked = asked_of(past.shown, await services.marks.all(*key))
+    report = judge(asked, past.lowest, past.careful, config)
+    await services.repositories.calibrated(*key, report.threshold, model)
+    await services.backtests.save(*key, model, report.verdict, report.as_json())
+    log.info(
+        "backtested",
+        repository_id=repository.id,
+        verdict=report.verdict,
+        threshold=report.threshold,
+        reason=report.reason,
+    )
+
+
+async def collect_marks(ctx: Context, repository: Repository) -> None:
+    """Learn which issues people marked as duplicates. Without that the back-test goes by the budget alone."""
+    github, progress = ctx.services.github.repository(repository), dict(ctx.job.progress)
+    try:
+        async for cursor, marks in github.duplicate_marks(progress.get("marks")):
+            await still_wanted(ctx, repository)
+            await ctx.services.marks.save(repository.account_id, repository.id, marks)
+            await ctx.services.jobs.save_progress(ctx.job, progress | {"marks": cursor})
+    except (
+        GitHubUnavailableError,
+        InvalidRequestError,
+        NotFoundError,
+        PermissionMissingError,
+        RefusedError,
+    ) as error:
+        log.info("marks_not_collected", reason=str(error))
 
 
 async def fetch(ctx: Context, repository: Repository, config: Config) -> None:
@@ -73,7 +121,8 @@ def wanted(issues: Sequence[Issue], config: Config) -> list[Issue]:
     return [
         issue
         for issue in issues
-        if (config.include.pull_requests or not issue.is_pull_request) and (config.include.closed or issue.state == "open")
+        if (config.include.pull_requests or not issue.is_pull_request)
+        and (config.include.closed or issue.state == "open")
     ]
 
 
