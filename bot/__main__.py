@@ -8,26 +8,47 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bot.core.errors import SettingsError
+from bot.core.errors import SettingsError, StorageUnavailableError
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    top = argparse.ArgumentParser(prog="deja-view", description="Finds the earlier report of the problem somebody is reporting.")
+    top = argparse.ArgumentParser(
+        prog="deja-view", description="Finds the earlier report of the problem somebody is reporting."
+    )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--data-dir", type=Path, help="where the embedded database, index, model and secrets live")
+    shared.add_argument(
+        "--data-dir", type=Path, help="where the embedded database, index, model and secrets live"
+    )
     serving = argparse.ArgumentParser(add_help=False)
     serving.add_argument("--port", type=int, help="the port to listen on (PORT)")
-    for name, text in (("run", "web and worker in one process"), ("web", "receive webhooks"), ("worker", "do the work")):
+    for name, text in (
+        ("run", "web and worker in one process"),
+        ("web", "receive webhooks"),
+        ("worker", "do the work"),
+    ):
         commands.add_parser(name, help=text, parents=[shared, serving])
     commands.add_parser("migrate", help="bring the database schema up to date", parents=[shared])
     commands.add_parser("doctor", help="check settings and parts, and say what is wrong", parents=[shared])
     commands.add_parser("model", help="build the embedding model's ONNX file and verify it", parents=[shared])
-    demo = commands.add_parser("demo", help="the whole loop against a sandbox GitHub, on real issues", parents=[shared])
+    demo = commands.add_parser(
+        "demo", help="the whole loop against a sandbox GitHub, on real issues", parents=[shared]
+    )
     demo.add_argument("--issues", type=Path, help="your own tracker, one JSON object a line (docs/demo.md)")
     demo.add_argument("--keep", action="store_true", help="keep everything running afterwards")
-    evaluate = commands.add_parser("evaluate", help="measure retrieval quality on labelled trackers")
+    backtest = commands.add_parser(
+        "backtest", help="what the bot would have done in a repository's past", parents=[shared]
+    )
+    backtest.add_argument("repository", metavar="OWNER/REPO")
+    backtest.add_argument("--budget", type=float, help="share of issues that may get a comment, as 0.1")
+    backtest.add_argument(
+        "--precision-target", type=float, help="share of comments that have to be right, as 0.2"
+    )
+    backtest.add_argument("--json", action="store_true", help="print the report as JSON")
+    evaluate = commands.add_parser(
+        "evaluate", help="measure retrieval quality on labelled trackers", parents=[shared]
+    )
     evaluate.add_argument("folder", type=Path, metavar="DIR")
     evaluate.add_argument("--project")
     evaluate.add_argument("--run-out", type=Path, metavar="FILE")
@@ -40,7 +61,11 @@ def serve(args: argparse.Namespace) -> int:
     from bot.settings import load
 
     environ = dict(os.environ) | ({"PORT": str(args.port)} if args.port is not None else {})
-    asyncio.run(serve_app(load(environ, data_dir=args.data_dir), web=args.command != "worker", work=args.command != "web"))
+    asyncio.run(
+        serve_app(
+            load(environ, data_dir=args.data_dir), hooks=args.command != "worker", jobs=args.command != "web"
+        )
+    )
     return 0
 
 
@@ -77,17 +102,40 @@ def model(args: argparse.Namespace) -> int:
 
 def demo(args: argparse.Namespace) -> int:
     """`demo`."""
-    from bot.demo import Options, play
+    from bot.demo import Options, StuckError, play
 
-    return asyncio.run(play(Options(data_dir=args.data_dir or Path(".demo"), issues=args.issues, keep=args.keep)))
+    options = Options(data_dir=args.data_dir or Path(".demo"), issues=args.issues, keep=args.keep)
+    try:
+        return asyncio.run(play(options))
+    except StuckError as error:
+        print(f"\ndeja-view: {error}; {options.data_dir / 'demo.log'} says why", file=sys.stderr)
+        return 1
+
+
+def backtest(args: argparse.Namespace) -> int:
+    """`backtest`."""
+    from bot.app import backtest as replay
+    from bot.report import backtest_text
+    from bot.settings import load
+
+    settings = load(dict(os.environ), data_dir=args.data_dir)
+    report = asyncio.run(replay(settings, args.repository, args.budget, args.precision_target))
+    print(json.dumps(report.as_json()) if args.json else backtest_text(args.repository, report))
+    return 0
 
 
 def evaluate(args: argparse.Namespace) -> int:
     """`evaluate`."""
+    from bot.settings import model_folder
+    from bot.similarity.embedder import Embedder
     from bot.similarity.evaluate import evaluate as measure
 
-    for project, metrics in measure(args.folder, args.project, args.run_out).items():
-        print(json.dumps({"project": project, **metrics}))
+    embedder = Embedder.load(model_folder(dict(os.environ), args.data_dir))
+    try:
+        for project, metrics in measure(args.folder, embedder, args.project, args.run_out).items():
+            print(json.dumps({"project": project, **metrics}), flush=True)
+    finally:
+        embedder.close()
     return 0
 
 
@@ -99,8 +147,20 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": doctor,
     "model": model,
     "demo": demo,
+    "backtest": backtest,
     "evaluate": evaluate,
 }
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What PostgreSQL says to whoever it does not let in, or does not let make the schema."""
+    import asyncpg
+
+    return (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,8 +168,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         return COMMANDS[args.command](args)
-    except SettingsError as error:
+    except (SettingsError, StorageUnavailableError) as error:
         print(f"deja-view: {error}", file=sys.stderr)
+        return 2
+    except refusals() as error:
+        print(f"deja-view: PostgreSQL refuses DATABASE_URL: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -36,7 +36,9 @@ class Pace:
 class Worker:
     """Runs jobs until it is told to stop."""
 
-    def __init__(self, jobs: Jobs, run: Run, hint: asyncio.Event, metrics: Metrics, pace: Pace | None = None) -> None:
+    def __init__(
+        self, jobs: Jobs, run: Run, hint: asyncio.Event, metrics: Metrics, pace: Pace | None = None
+    ) -> None:
         """`hint` is set by whoever heard of new jobs."""
         self.id: UUID = uuid4()
         self._jobs, self._run, self._hint, self._metrics = jobs, run, hint, metrics
@@ -71,9 +73,8 @@ class Worker:
     async def _rest(self, stop: asyncio.Event) -> None:
         """Sleep until a hint, the stop, or the poll interval; jittered, so that workers do not march in step."""
         waits = [asyncio.create_task(event.wait()) for event in (self._hint, stop)]
-        await asyncio.wait(
-            waits, timeout=self._pace.poll * random.uniform(0.8, 1.2), return_when=asyncio.FIRST_COMPLETED  # noqa: S311  # no secret
-        )
+        timeout = self._pace.poll * random.uniform(0.8, 1.2)  # noqa: S311  # no secret
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         for task in waits:
             task.cancel()
         await asyncio.gather(*waits, return_exceptions=True)
@@ -88,7 +89,9 @@ class Worker:
 
     async def _one(self, job: Job) -> None:
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(job_id=job.id, job_kind=job.kind, attempt=job.attempt, account_id=job.account_id)
+        structlog.contextvars.bind_contextvars(
+            job_id=job.id, job_kind=job.kind, attempt=job.attempt, account_id=job.account_id
+        )
         started = time.monotonic()
         try:
             error = await self._outcome(job)
@@ -103,7 +106,12 @@ class Worker:
         outcome = type(settlement).__name__.lower()
         self._metrics.jobs.labels(kind=job.kind, outcome=outcome).inc()
         self._metrics.job_seconds.labels(kind=job.kind).observe(time.monotonic() - started)
-        log.info("job_settled", outcome=outcome, note=getattr(settlement, "note", None), ms=round(1000 * (time.monotonic() - started)))
+        log.info(
+            "job_settled",
+            outcome=outcome,
+            note=getattr(settlement, "note", None),
+            ms=round(1000 * (time.monotonic() - started)),
+        )
 
     async def _outcome(self, job: Job) -> BaseException | None:
         """Run the job beside its heartbeat; the first of both to end decides."""

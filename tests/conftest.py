@@ -5,6 +5,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from bot.similarity.model import ensure
 from storage import embedded
 from storage.database import Database
 from storage.migrate import migrate
@@ -33,8 +34,9 @@ def template(postgres):
 async def database_url(postgres, template, request):
     """The address of a fresh, migrated database."""
     name = f"test_{os.urandom(6).hex()}"
-    owner = await asyncpg.connect(postgres.address("template1"))
-    await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    # As the superuser: a server that cleans up in a database may only be sent away by one.
+    owner = await asyncpg.connect(postgres.address("template1", "postgres"))
+    await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {embedded.ROLE}")
     yield postgres.address(name)
     await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await owner.close()
@@ -46,3 +48,12 @@ async def database(database_url):
     database = await Database.connect(database_url, size=5)
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory, worker_id):
+    """A folder with the model's ONNX file, built once for a run, however many processes share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "model"
+    ensure(folder)
+    return folder

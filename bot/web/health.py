@@ -39,11 +39,15 @@ def readiness(checks: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[
     return ready
 
 
-def exposition(metrics: Metrics, refresh: Callable[[], Awaitable[None]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def exposition(
+    metrics: Metrics, refresh: Callable[[], Awaitable[None]]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     """`GET /metrics`: Prometheus text; `refresh` reads the gauges that live in PostgreSQL."""
 
     async def show(_request: web.Request) -> web.Response:
         await refresh()
-        return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=metrics.render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     return show

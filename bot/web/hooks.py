@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from aiohttp import web
+from aiohttp import ClientError, web
 
 from bot.core.errors import BadDeliveryError, StorageUnavailableError
 from bot.core.intake import ignored, job_for
@@ -75,19 +75,24 @@ class Intake:
         return (202, "stored") if stored else (200, "known")
 
     async def _read(self, request: web.Request) -> bytes:
-        """The raw body, bounded while it arrives, whatever its declared length says."""
+        """The raw body, bounded while it arrives, whatever its declared length says. Raises BadDeliveryError."""
         chunks: list[bytes] = []
         size = 0
         try:
             async for chunk in request.content.iter_any():
                 size += len(chunk)
                 self._in_flight += len(chunk)
-                if size > MAX_BODY:
-                    raise BadDeliveryError(413, "the body is larger than 25 MiB")
-                if self._in_flight > MAX_IN_FLIGHT:
-                    raise BadDeliveryError(503, "too many large bodies at once")
+                self._ensure_bounded(size)
                 chunks.append(chunk)
-        except BaseException:
+        except BaseException as error:
             self._in_flight -= size
+            if isinstance(error, ConnectionError | ClientError):
+                raise BadDeliveryError(400, "the body broke off") from None
             raise
         return b"".join(chunks)
+
+    def _ensure_bounded(self, size: int) -> None:
+        if size > MAX_BODY:
+            raise BadDeliveryError(413, "the body is larger than 25 MiB")
+        if self._in_flight > MAX_IN_FLIGHT:
+            raise BadDeliveryError(503, "too many large bodies at once")

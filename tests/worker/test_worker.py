@@ -2,8 +2,10 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
-from bot.core.errors import DeadError, RetryError, SkipError
+from bot.core.errors import DeadError, RetryError, SkipError, StorageUnavailableError
 from bot.core.records import Lane, NewJob
 from bot.metrics import Metrics
 from bot.worker import Pace, Worker
@@ -108,7 +110,7 @@ async def test_a_long_job_keeps_its_lease_by_its_heartbeat(database):
         await asyncio.sleep(1.2)
 
     await jobs.enqueue(task())
-    await run_until(jobs, run, lambda: runs and False or len(runs) >= 1, Pace(4, 0.05, 0.1, 5.0))
+    await run_until(jobs, run, lambda: runs, Pace(4, 0.05, 0.1, 5.0))
     assert runs == [1]
     assert (await states(database))[0][1] == "done"
 
@@ -154,3 +156,90 @@ async def test_a_hint_wakes_an_idle_worker_before_its_poll(database):
             await asyncio.sleep(0.01)
     stop.set()
     await working
+
+
+class Flaky:
+    """Jobs whose database is gone for some calls."""
+
+    def __init__(self, jobs, **failures):
+        self._jobs, self._failures = jobs, failures
+
+    def __getattr__(self, name):
+        real = getattr(self._jobs, name)
+
+        async def call(*args, **more):
+            if self._failures.get(name, 0) > 0:
+                self._failures[name] -= 1
+                raise StorageUnavailableError("gone")
+            return await real(*args, **more)
+
+        return call
+
+
+async def test_a_database_that_is_gone_for_a_while_stops_nothing(database):
+    jobs, seen = Jobs(database), []
+
+    async def run(job):
+        seen.append(job.id)
+        await asyncio.sleep(0.3)
+
+    await jobs.enqueue(task())
+    await run_until(Flaky(jobs, claim=3, extend=2), run, lambda: seen)
+    assert (await states(database))[0][1] == "done"
+
+
+async def test_a_job_that_could_not_be_settled_is_done_again(database):
+    jobs, seen = Jobs(database, lease=timedelta(seconds=0.3)), []
+
+    async def run(job):
+        seen.append(job.attempt)
+
+    await jobs.enqueue(task())
+    await run_until(Flaky(jobs, finish=1), run, lambda: len(seen) == 2)
+    assert seen == [1, 2]
+    assert await states(database) == [("t", "done", None, 2)]
+
+
+async def test_jobs_are_counted_and_logged_by_how_they_ended(database):
+    jobs, metrics, ended, stop, hint = Jobs(database), Metrics(), [], asyncio.Event(), asyncio.Event()
+
+    async def run(job):
+        structlog.contextvars.bind_contextvars(issue=job.id)
+        ended.append(job.id)
+        if job.kind == "bad":
+            raise DeadError("hopeless")
+
+    await jobs.enqueue(task("good"), task("bad"), task("good"))
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+        working = asyncio.create_task(Worker(jobs, run, hint, metrics, QUICK).work(stop))
+        async with asyncio.timeout(10):
+            while len([line for line in logs if line["event"] == "job_settled"]) < 3:
+                await asyncio.sleep(0.01)
+        stop.set()
+        await working
+    value = metrics.registry.get_sample_value
+    assert value("deja_view_jobs_total", {"kind": "good", "outcome": "finish"}) == 2
+    assert value("deja_view_jobs_total", {"kind": "bad", "outcome": "bury"}) == 1
+    assert value("deja_view_job_seconds_count", {"kind": "good"}) == 2
+    settled = [line for line in logs if line["event"] == "job_settled"]
+    assert {line["job_id"] for line in settled} == set(ended)
+    assert {line["outcome"] for line in settled if line["job_kind"] == "bad"} == {"bury"}
+    assert [line["reason"] for line in logs if line["event"] == "job_failed"] == ["hopeless"]
+
+
+async def test_an_idle_worker_asks_seldom(database):
+    asked = []
+
+    class Counting(Flaky):
+        async def claim(self, worker, *, limit):
+            asked.append(limit)
+            return []
+
+    stop = asyncio.Event()
+    worker = Worker(Counting(Jobs(database)), None, asyncio.Event(), Metrics(), Pace(4, 0.1, 20.0, 1.0))
+    working = asyncio.create_task(worker.work(stop))
+    await asyncio.sleep(0.55)
+    stop.set()
+    await working
+    assert 3 <= len(asked) <= 8
+    assert set(asked) == {4}

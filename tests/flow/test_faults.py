@@ -1,0 +1,195 @@
+import shutil
+from datetime import timedelta
+
+import pytest
+
+from bot.core.marker import read
+from bot.sandbox.faults import Fault
+from handlers import writing
+
+from .conftest import REPORTS
+
+COMMENTS = r"/issues/\d+/comments$"
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """A write whose reply was lost may be looked for at once."""
+    monkeypatch.setattr(writing, "LOOK_UP_AFTER", timedelta(0))
+
+
+async def settle(stage):
+    """Let what failed be tried again at once, until nothing waits."""
+
+    async def done():
+        await stage.make_due("delivery")
+        return "delivery" not in {job[0] for job in await stage.jobs()}
+
+    await stage.until(done, "the end of all deliveries")
+    await stage.quiet()
+
+
+async def reported(stage, n=0):
+    """A known problem reported again, with whatever goes wrong meanwhile."""
+    title, body = REPORTS[n]
+    issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
+    await stage.github.hooks.settled()
+    await stage.until(lambda: stage.suggestion(issue.number), "a decision")
+    return issue
+
+
+async def test_an_accepted_comment_whose_reply_is_lost_is_not_doubled(stage, soon):
+    stage.sandbox.faults.append(Fault("POST", COMMENTS, hang_up=True, accepted=True))
+    issue = await reported(stage)
+    await stage.quiet_but_for("delivery")
+    assert len(stage.ours(issue)) == 1
+    assert (await stage.effect(issue.number)).state.value == "sending"
+    await stage.make_due("delivery")
+    await stage.quiet()
+    (comment,) = stage.ours(issue)
+    effect = await stage.effect(issue.number)
+    assert (effect.state.value, effect.github_id) == ("done", comment.id)
+
+
+async def test_a_comment_that_was_lost_on_its_way_is_posted_once(stage, soon):
+    stage.sandbox.faults.append(Fault("POST", COMMENTS, hang_up=True))
+    issue = await reported(stage)
+    await stage.quiet_but_for("delivery")
+    assert stage.ours(issue) == []
+    await stage.make_due("delivery")
+    await stage.quiet()
+    assert len(stage.ours(issue)) == 1
+
+
+async def test_an_edit_that_failed_is_made_later(stage):
+    issue = await reported(stage)
+    await stage.quiet()
+    stage.sandbox.faults.append(Fault("PATCH", r"/issues/comments/\d+$", status=502, times=9))
+    stage.github.edit_issue(stage.repository, issue, title=REPORTS[3][0], body=REPORTS[3][1])
+    await stage.quiet_but_for("delivery")
+    stage.sandbox.faults.clear()
+    await settle(stage)
+    (comment,) = stage.ours(issue)
+    assert "#4 " in comment.body
+
+
+async def test_an_issue_that_stays_missing_is_given_up(stage):
+    fault = Fault("GET", r"/issues/\d+$", status=404, body='{"message": "Not Found"}', times=99)
+    stage.sandbox.faults.append(fault)
+    issue = await reported(stage)
+    await settle(stage)
+    assert stage.ours(issue) == []
+    (_, state, reason) = (await stage.ended())[-1]
+    assert (state, reason) == ("done", "NotFoundError: 404 Not Found")
+
+
+async def test_a_strangers_copy_is_not_taken_for_the_comment_that_was_lost(stage, soon):
+    stage.sandbox.faults.append(Fault("POST", COMMENTS, hang_up=True))
+    issue = await reported(stage)
+    await stage.quiet_but_for("delivery")
+    copied = (await stage.effect(issue.number)).body
+    stage.github.comment(stage.repository, issue, "mallory", copied)
+    await settle(stage)
+    (comment,) = stage.ours(issue)
+    assert (await stage.effect(issue.number)).github_id == comment.id
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("POST", COMMENTS, status=502, body="<html>Bad Gateway</html>"),
+        Fault("POST", COMMENTS, status=529, body="{}"),
+        Fault("POST", COMMENTS, status=201, body='{"id": 12, "bod'),
+        Fault("GET", r"/issues/\d+$", status=404, body='{"message": "Not Found"}', times=3),
+        Fault("GET", r"/issues/\d+$", status=500, times=3),
+        Fault("POST", "/access_tokens$", status=503, times=3),
+    ],
+    ids=["html", "529", "truncated", "replica", "500", "token"],
+)
+async def test_what_passes_is_waited_out(stage, soon, fault):
+    if fault.path == "/access_tokens$":
+        stage.github.tokens.revoke(stage.installation.id)
+    stage.sandbox.faults.append(fault)
+    issue = await reported(stage)
+    await settle(stage)
+    assert len(stage.ours(issue)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, '{"message": "Unable to create comment because issue is locked."}'),
+        (410, '{"message": "Issues are disabled for this repo"}'),
+        (451, '{"message": "Repository access blocked"}'),
+        (422, '{"message": "Validation Failed"}'),
+    ],
+)
+async def test_what_does_not_pass_is_not_tried_again(stage, status, body):
+    fault = Fault("POST", COMMENTS, status=status, body=body, times=9)
+    stage.sandbox.faults.append(fault)
+    issue = await reported(stage)
+    await stage.quiet()
+    assert fault.times == 8
+    assert stage.ours(issue) == []
+    stage.sandbox.faults.clear()
+    other = await stage.report_again(1)
+    assert len(stage.ours(other)) == 1
+
+
+async def test_nothing_is_sent_in_a_pause_that_github_asked_for(stage):
+    headers = {"Retry-After": "600", "X-RateLimit-Remaining": "4771"}
+    body = '{"message": "You have exceeded a secondary rate limit."}'
+    stage.sandbox.faults.append(Fault("POST", COMMENTS, status=403, headers=headers, body=body))
+    issue = await reported(stage)
+    await stage.quiet_but_for("delivery")
+    calls = len(stage.sandbox.calls)
+    await stage.make_due("delivery")
+    other = stage.github.open_issue(stage.repository, "ron", "Add a Basque translation", "It lacks one")
+    await stage.quiet_but_for("delivery")
+    assert len(stage.sandbox.calls) == calls
+    assert (stage.ours(issue), stage.ours(other)) == ([], [])
+
+
+async def test_a_name_that_somebody_took_gets_no_foreign_comment(stage):
+    title, body = REPORTS[0]
+    stage.sandbox.faults.append(Fault("GET", r"/issues/\d+$", delay=0.5, passes=True))
+    issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
+    await stage.github.hooks.settled()
+    stage.github.rename_repository(stage.repository, "moved")
+    squatter = stage.github.create_repository("octo", "app")
+    for n in range(issue.number):
+        stage.github.seed_issue(squatter, f"Something else {n}")
+    await stage.github.hooks.settled()
+    await stage.until(lambda: stage.suggestion(issue.number), "a decision")
+    await stage.until(lambda: done(stage, issue), "the end of the delivery")
+    assert all(item.comments == [] for item in squatter.issues.values())
+    again = await stage.report_again(1)
+    assert len(stage.ours(again)) == 1
+    assert all(item.comments == [] for item in squatter.issues.values())
+
+
+async def done(stage, issue):
+    async with stage.database.system() as connection:
+        row = await connection.fetchrow(
+            "SELECT state, reason FROM jobs WHERE serial LIKE $1", f"issue:%:{issue.number}"
+        )
+    return row["state"] in ("done", "dead") or row["reason"]
+
+
+async def test_without_its_collection_the_bot_goes_on_and_makes_it_anew(stage):
+    folder = stage.process.base.settings.data_dir / "chroma"
+    for path in folder.rglob("*.bin"):
+        path.unlink()
+    for path in [item for item in folder.rglob("*-*-*-*-*") if item.is_dir()]:
+        shutil.rmtree(path)
+    issue = await stage.report_again(0)
+    await stage.quiet()
+    assert len(stage.ours(issue)) == 1
+    again = await stage.report_again(1)
+    assert len(stage.ours(again)) == 1
+
+
+async def test_a_markers_signature_is_ours_alone(stage):
+    issue = await stage.report_again(0)
+    body = stage.ours(issue)[0].body
+    assert read(b"another key", body, stage.repository.id, issue.number) is None

@@ -1,0 +1,58 @@
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from bot.sandbox import github as sandbox
+from bot.web.server import HOOK_PATH
+from handlers import ROUTED_EVENTS
+
+ROOT = Path(__file__).parent.parent
+
+PERMISSIONS = {
+    "issues": "write",
+    "metadata": "read",
+    "pull_requests": "read",
+    "discussions": "read",
+    "contents": "read",
+}
+"""What Deja View asks for, and nothing else."""
+
+EVENTS = {"issues", "issue_comment"}
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return yaml.safe_load((ROOT / "app.yml").read_text(encoding="utf-8"))
+
+
+def test_permissions_are_the_least(manifest):
+    assert manifest["default_permissions"] == PERMISSIONS
+
+
+def test_events_are_those_that_are_handled(manifest):
+    # Every App gets `installation` and `installation_repositories`, and a manifest may not list them.
+    handled = {event for event, _ in ROUTED_EVENTS}
+    assert (
+        set(manifest["default_events"])
+        == EVENTS
+        == {event for event in handled if not event.startswith("installation")}
+    )
+    assert len(manifest["default_events"]) == len(EVENTS)
+
+
+def test_the_sandbox_plays_an_app_of_this_manifest(manifest):
+    assert manifest["default_permissions"] == sandbox.PERMISSIONS
+    assert set(manifest["default_events"]) == set(sandbox.EVENTS)
+
+
+def test_webhooks_go_to_the_route_that_takes_them(manifest):
+    address = urlsplit(manifest["hook_attributes"]["url"])
+    assert (address.scheme, address.path) == ("https", HOOK_PATH)
+    assert manifest["hook_attributes"]["active"] is True
+
+
+def test_it_acts_for_no_user(manifest):
+    assert manifest["request_oauth_on_install"] is False
+    assert "callback_urls" not in manifest

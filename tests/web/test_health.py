@@ -1,0 +1,114 @@
+import asyncio
+import time
+
+import pytest
+
+from bot.metrics import Metrics
+from bot.web import health
+from tests.web.conftest import served
+
+
+async def fine():
+    return "ok"
+
+
+async def not_set():
+    return "not configured: set X"
+
+
+async def words():
+    return "failed: it has not answered yet"
+
+
+async def broken():
+    raise RuntimeError("hunter22 at 10.0.0.7")
+
+
+async def hanging():
+    await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize(
+    ("checks", "status", "parts"),
+    [
+        ({}, 200, {}),
+        ({"a": fine, "b": fine}, 200, {"a": "ok", "b": "ok"}),
+        ({"a": fine, "b": not_set}, 200, {"a": "ok", "b": "not configured: set X"}),
+        ({"a": fine, "b": broken}, 503, {"a": "ok", "b": "failed: RuntimeError"}),
+        ({"a": words}, 503, {"a": "failed: it has not answered yet"}),
+        ({"a": hanging, "b": fine, "c": hanging}, 503, {"a": "failed: TimeoutError", "b": "ok", "c": "failed: TimeoutError"}),
+    ],
+)  # fmt: skip
+async def test_each_part_is_asked(monkeypatch, checks, status, parts):
+    monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.1)
+    started = time.monotonic()
+    async with served(None, checks) as site, site.session.get(f"{site.url}/readyz") as response:
+        assert response.status == status
+        assert await response.json() == {"ready": status == 200, "parts": parts}
+    assert time.monotonic() - started < 2  # parts are asked at once, each for a moment
+
+
+async def test_what_is_added_later_is_asked_too():
+    checks = {"a": fine}
+    async with served(None, checks) as site:
+        checks["b"] = broken
+        async with site.session.get(f"{site.url}/readyz") as response:
+            assert (await response.json())["parts"] == {"a": "ok", "b": "failed: RuntimeError"}
+
+
+async def test_a_real_database_is_a_part(database):
+    async def ask():
+        await database.ping()
+        return "ok"
+
+    async with served(None, {"postgresql": ask}) as site:
+        async with site.session.get(f"{site.url}/readyz") as response:
+            assert response.status == 200
+        database._pool.terminate()
+        async with site.session.get(f"{site.url}/readyz") as response:
+            assert response.status == 503
+            assert await response.json() == {
+                "ready": False,
+                "parts": {"postgresql": "failed: StorageUnavailableError"},
+            }
+        async with site.session.get(f"{site.url}/healthz") as response:
+            assert (response.status, await response.json()) == (
+                200,
+                {"status": "ok"},
+            )  # a restart would not help
+
+
+async def test_metrics_are_what_prometheus_reads():
+    async with served(None) as site:
+        await site.post(b"{}", X_Hub_Signature_256=None)
+        async with site.session.get(f"{site.url}/metrics") as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+            page = await response.text()
+    assert 'deja_view_deliveries_total{event="unverified",outcome="401"} 1.0' in page
+
+
+async def test_gauges_are_read_anew_for_each_page():
+    asked = []
+
+    async def refresh():
+        asked.append(1)
+
+    async with served(None, refresh=refresh) as site:
+        for _ in range(3):
+            async with site.session.get(f"{site.url}/metrics"):
+                pass
+    assert len(asked) == 3
+
+
+async def test_a_page_without_a_database_still_has_what_is_counted_here():
+    async def refresh():
+        raise RuntimeError("hunter22")
+
+    async with served(None, refresh=refresh) as site, site.session.get(f"{site.url}/metrics") as response:
+        assert "hunter22" not in await response.text()
+        assert response.status in (200, 500)
+
+
+def test_an_empty_page_is_a_page():
+    assert Metrics().render().startswith(b"# HELP deja_view_deliveries_total")
