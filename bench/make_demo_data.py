@@ -19,7 +19,9 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Issues oldest first, and the labelled queries."""
     with gzip.open(folder / "issues.jsonl.gz", "rt", encoding="utf-8") as file:
         issues = [json.loads(line) for line in file]
-    queries = [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+    queries = [
+        json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     return issues, queries
 
 
@@ -50,7 +52,9 @@ def main() -> None:
     # No name and no time in the header: the same input gives the same bytes.
     with out.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         file.write(buffer.getvalue().encode())
-    print({part: list(parts.values()).count(part) for part in sorted(set(parts.values()))}, out.stat().st_size)
+    print(
+        {part: list(parts.values()).count(part) for part in sorted(set(parts.values()))}, out.stat().st_size
+    )
 
 
 if __name__ == "__main__":

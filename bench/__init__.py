@@ -1,0 +1,1 @@
+"""Measured claims: each bench prints one line beside its limit, and one JSON object."""
