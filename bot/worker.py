@@ -155,3 +155,5 @@ class Worker:
         except StorageUnavailableError as error:
             # The lease runs out and the job is claimed again: behaviour is safe to repeat.
             log.warning("settle_failed", reason=str(error))
+        except Exception:  # as above: one row that cannot be written must not end the worker's turn
+            log.exception("settle_failed")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from bot.core.errors import LeaseLostError
@@ -80,7 +81,12 @@ class Jobs:
 
     async def give_back(self, job: Job, *, after: float, reason: str, counts: bool) -> None:
         """Ready again in `after` seconds."""
-        await self._fenced("give_back", job, after, reason, counts)
+        while True:
+            try:
+                return await self._fenced("give_back", job, after, reason, counts)
+            except asyncpg.UniqueViolationError:
+                # A duplicate was put on the queue at the same moment: the query sees it now.
+                log.info("give_back_again", job_id=job.id)
 
     async def bury(self, job: Job, reason: str) -> None:
         """Dead letter."""

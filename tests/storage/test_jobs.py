@@ -101,6 +101,26 @@ async def test_a_waiting_job_with_the_same_dedupe_key_is_enough(jobs):
     assert len(await jobs.claim(WORKER, limit=9)) == 2
 
 
+async def test_a_duplicate_that_arrives_while_a_job_is_given_back_is_waited_for(jobs, database):
+    await jobs.enqueue(job(dedupe="k"))
+    (running,) = await jobs.claim(WORKER)
+    async with database.system() as connection:
+        await connection.execute("INSERT INTO jobs (kind, lane, dedupe, max_attempts) VALUES ('t', 0, 'k', 5)")
+        giving = asyncio.create_task(jobs.give_back(running, after=0.0, reason="later", counts=True))
+        await blocked(connection)
+    await giving
+    assert await rows(database, "state, dedupe") == [("ready", None), ("ready", "k")]
+
+
+async def blocked(connection):
+    """Wait until somebody waits for this transaction."""
+    async with asyncio.timeout(20):
+        while not await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        ):
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("write", ["extend", "save_progress", "finish", "give_back", "bury"])
 async def test_whoever_lost_the_lease_writes_nothing(jobs, database, write):
     await jobs.enqueue(job())

@@ -161,8 +161,8 @@ async def test_a_hint_wakes_an_idle_worker_before_its_poll(database):
 class Flaky:
     """Jobs whose database is gone for some calls."""
 
-    def __init__(self, jobs, **failures):
-        self._jobs, self._failures = jobs, failures
+    def __init__(self, jobs, error=StorageUnavailableError, **failures):
+        self._jobs, self._error, self._failures = jobs, error, failures
 
     def __getattr__(self, name):
         real = getattr(self._jobs, name)
@@ -170,7 +170,7 @@ class Flaky:
         async def call(*args, **more):
             if self._failures.get(name, 0) > 0:
                 self._failures[name] -= 1
-                raise StorageUnavailableError("gone")
+                raise self._error("gone")
             return await real(*args, **more)
 
         return call
@@ -188,14 +188,15 @@ async def test_a_database_that_is_gone_for_a_while_stops_nothing(database):
     assert (await states(database))[0][1] == "done"
 
 
-async def test_a_job_that_could_not_be_settled_is_done_again(database):
+@pytest.mark.parametrize("error", [StorageUnavailableError, ValueError])
+async def test_a_job_that_could_not_be_settled_is_done_again(database, error):
     jobs, seen = Jobs(database, lease=timedelta(seconds=0.3)), []
 
     async def run(job):
         seen.append(job.attempt)
 
     await jobs.enqueue(task())
-    await run_until(Flaky(jobs, finish=1), run, lambda: len(seen) == 2)
+    await run_until(Flaky(jobs, error, finish=1), run, lambda: len(seen) == 2)
     assert seen == [1, 2]
     assert await states(database) == [("t", "done", None, 2)]
 
