@@ -2,8 +2,8 @@
 
 import sys
 
-BUSY, TRACED = 4, 25
-"""Times slower that a busy machine, and line tracing for coverage, may make it."""
+BUSY, TRACED = 10, 60
+"""Times slower that a busy machine, and line tracing for coverage besides, may make it."""
 
 
 def allowed(seconds):

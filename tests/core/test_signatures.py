@@ -4,6 +4,7 @@ import pytest
 
 from bot.core.signatures import MOST, Signature, shared_error, signatures
 from bot.core.text import MAX_TEXT
+from tests.pace import allowed
 
 PYTHON = """Traceback (most recent call last):
   File "/home/me/app/main.py", line 12, in run
@@ -81,10 +82,10 @@ def test_shared_errors_in_words(one, other, expected):
     ["a", "at ", "at a.", "a.", 'File "', "Caused by: ", "error: ", "E" * 61, "XError: \n", "at x\n", "0: a\n", "thread '", "/", "0x1 ",
      'Exception in thread "', "main.f(", "a(b)\n", "\n", "🔥", " ", "A1Error", "\\", "panicked at ", "thread 'a' panicked at 'b', "],
 )  # fmt: skip
-def test_hostile_text_costs_under_50_ms(unit):
+def test_hostile_text_takes_linear_time(unit):
     text = (unit * MAX_TEXT)[:MAX_TEXT]
     took = min(timed(text) for _ in range(3))
-    assert took < 0.05
+    assert took < allowed(0.05)
     assert len(signatures(text)) <= MOST
 
 

@@ -353,13 +353,13 @@ async def test_a_replay_leaves_the_loop_free(world):
     )
     world.service._histories.forget(repository())
     work = asyncio.create_task(world.service.past(repository()))
-    longest = 0.0
+    longest, began = 0.0, time.perf_counter()
     while not work.done():
         start = time.perf_counter()
         await asyncio.sleep(0.001)
         longest = max(longest, time.perf_counter() - start)
     assert len(work.result().shown) > 400
-    assert longest < allowed(0.1)
+    assert longest < (time.perf_counter() - began) / 2
 
 
 async def test_an_empty_repository_has_nothing_to_say():
@@ -456,7 +456,7 @@ async def test_bad_input_leads_to_no_suggestion(templated, title, body, author_i
     asked = issue(700, title, body, author_id=author_id)
     start = time.perf_counter()
     ranking = await templated.rank(asked)
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < allowed(2)
     decision = decide(Question(asked, "owner/repo", ranking, None, frozenset(), Config()))
     assert not decision.speak, decision.reason
 
