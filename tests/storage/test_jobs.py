@@ -105,20 +105,25 @@ async def test_a_duplicate_that_arrives_while_a_job_is_given_back_is_waited_for(
     await jobs.enqueue(job(dedupe="k"))
     (running,) = await jobs.claim(WORKER)
     async with database.system() as connection:
-        await connection.execute("INSERT INTO jobs (kind, lane, dedupe, max_attempts) VALUES ('t', 0, 'k', 5)")
+        await connection.execute(
+            "INSERT INTO jobs (kind, lane, dedupe, max_attempts) VALUES ('t', 0, 'k', 5)"
+        )
         giving = asyncio.create_task(jobs.give_back(running, after=0.0, reason="later", counts=True))
-        await blocked(connection)
+        await somebody_waits_for(await connection.fetchval("SELECT pg_backend_pid()"), database)
     await giving
     assert await rows(database, "state, dedupe") == [("ready", None), ("ready", "k")]
 
 
-async def blocked(connection):
-    """Wait until somebody waits for this transaction."""
+async def somebody_waits_for(backend, database):
+    """Wait until a transaction waits for that one; asked anew each time, as a transaction sees the same list throughout."""
     async with asyncio.timeout(20):
-        while not await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-        ):
-            await asyncio.sleep(0.01)
+        waiting = 0
+        while not waiting:
+            async with database.system() as connection:
+                waiting = await connection.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE $1::int = ANY(pg_blocking_pids(pid))",
+                    backend,
+                )
 
 
 @pytest.mark.parametrize("write", ["extend", "save_progress", "finish", "give_back", "bury"])
