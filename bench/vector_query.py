@@ -15,7 +15,8 @@ import numpy as np
 
 from bench.measure import Result, folder, median, quantile
 from bot.core.records import Repository, RepositoryState
-from storage.collections import CollectionsSettings, open_collections
+from storage.chroma import CollectionsSettings
+from storage.collections import open_collections
 
 MOST = 3.0
 """How many times numpy's time a query may take."""

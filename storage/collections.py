@@ -7,25 +7,15 @@ passes embedded passes there: 300 records a write, 300 results a query, 10 reads
 
 import asyncio
 import contextlib
-import fcntl
-import resource
-import shutil
-import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from io import TextIOWrapper
-from pathlib import Path
-from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from functools import partial
+from typing import Any, TypeVar
 
 import chromadb
 import httpx
 import numpy as np
-import structlog
 from chromadb.api.client import Client
-from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings
 from chromadb.errors import (
     ChromaError,
     InternalError,
@@ -34,10 +24,9 @@ from chromadb.errors import (
     NotFoundError,
 )
 
-from bot.core.errors import BotError, CollectionBrokenError, SearchUnavailableError, SettingsError
+from bot.core.errors import BotError, CollectionBrokenError, SearchUnavailableError
 from bot.core.records import Repository, Vector
-
-log = structlog.get_logger()
+from storage.chroma import CollectionsSettings, Place, open_place
 
 DIMENSION = 384
 TOLERANCE = 1e-3
@@ -49,17 +38,8 @@ BATCH = 300
 THREADS = 8
 """Calls at a time: below Chroma Cloud's 10 reads and 10 writes a collection, even if all go to one."""
 
-TIMEOUT = httpx.Timeout(30.0, connect=5.0)
-"""Seconds for one request to a server. Chroma's own client waits for ever."""
-
 CONFIGURATION: Any = {"hnsw": {"space": "cosine"}}
 """Chroma's own default is l2. Nothing else is set: Chroma Cloud keeps another kind of index."""
-
-OPEN_INDEXES = 1_000
-"""Collections held in memory when embedded; each costs 2.75 MB, however small it is."""
-
-MOST_FILES = 65_536
-"""Files we ask to have open, where the system sets no limit or a larger one."""
 
 EVICTED = "Nothing found on disk"
 """Chroma 1.5.9 closes the least used indexes, and then cannot open one again that it never wrote to disk."""
@@ -76,42 +56,17 @@ BROKEN = (NotFoundError, InternalError, InvalidDimensionException, InvalidArgume
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionsSettings:
-    """Where Chroma is: `url` names a server, else `api_key` means Chroma Cloud, else it is embedded in `folder`."""
-
-    folder: Path | None = None
-    url: str | None = None
-    api_key: str | None = field(default=None, repr=False)
-    tenant: str | None = None
-    database: str | None = None
-
-
 def open_collections(settings: CollectionsSettings) -> "Collections":
     """Open the index. A server need not be up yet. Raises SettingsError in one line."""
-    if settings.url or settings.api_key:
-        check_address(settings)
-        return Collections(lambda: connect(settings))
-    if settings.folder is None:
-        raise SettingsError("no place for the vector index: set CHROMA_URL, CHROMA_API_KEY or DATA_DIR")
-    lock = lock_folder(settings.folder)
-    try:
-        client = open_embedded(settings.folder)
-    except BaseException:
-        lock.close()
-        raise
-    return Collections(lambda: client, lock)
+    return Collections(open_place(settings))
 
 
 class Collections:
     """Implements `ports.Collections`. Every call is made on one of a few threads, as Chroma's clients block."""
 
-    def __init__(self, connect: Callable[[], Client], lock: TextIOWrapper | None = None) -> None:
-        """`connect` is called before the first use; `lock` is held until `close`."""
-        self._connect = connect
-        self._lock = lock
-        self._client: Client | None = None
-        self._connecting = threading.Lock()
+    def __init__(self, place: Place) -> None:
+        """`place` is closed with the index."""
+        self._place = place
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="chroma")
 
     async def upsert(
@@ -163,35 +118,31 @@ class Collections:
     def close(self) -> None:
         """Wait for the calls that run, then let go of Chroma and of its folder."""
         self._threads.shutdown(cancel_futures=True)
-        if self._client is not None:
-            disconnect(self._client)
-        if self._lock is not None:
-            self._lock.close()
+        self._place.close()
 
     async def _make(self, call: Callable[[Client], object]) -> None:
         """Run a call that needs no whole collection: if it fails, making the collection anew would not help."""
-        try:
-            await self._run(call)
-        except CollectionBrokenError as error:
-            raise SearchUnavailableError(str(error)) from error
+        await self._run(call, makes=True)
 
-    async def _run(self, call: Callable[[Client], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._guarded, call)
+    async def _run(self, call: Callable[[Client], T], *, makes: bool = False) -> T:
+        guarded = partial(self._guarded, call, makes=makes)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, guarded)
 
-    def _guarded(self, call: Callable[[Client], T]) -> T:
+    def _guarded(self, call: Callable[[Client], T], *, makes: bool) -> T:
+        client = self._place.client()
         try:
-            return call(self._connected())
+            return call(client)
         except BaseException as error:
+            if self._place.left(client):
+                raise SearchUnavailableError("Chroma: its files were taken away meanwhile") from error
             known = translate(error)
             if known is None:
                 raise
+            if makes and isinstance(known, CollectionBrokenError):
+                # Not a collection is damaged, then, but the database.
+                self._place.mend(client)
+                raise SearchUnavailableError(str(known)) from error
             raise known from error
-
-    def _connected(self) -> Client:
-        with self._connecting:
-            if self._client is None:
-                self._client = self._connect()
-            return self._client
 
 
 def upsert(
@@ -201,6 +152,8 @@ def upsert(
     try:
         collection = find(client, repository, model)
     except NotFoundError:
+        if repository.indexed_at is not None:
+            raise  # it had one: a new one would hold these records alone, and look whole
         collection = create(client, repository, model)
     for numbers in batches(list(records)):
         collection.upsert(
@@ -332,123 +285,3 @@ def translate(error: BaseException) -> BotError | None:
     if isinstance(error, (ChromaError, httpx.HTTPError)) or type(error) is Exception:
         return SearchUnavailableError(reason)
     return None
-
-
-def check_address(settings: CollectionsSettings) -> None:
-    """Raise SettingsError where the server's address cannot be one."""
-    if settings.url is None:
-        return
-    try:
-        parts = urlsplit(settings.url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise SettingsError("CHROMA_URL is not an address like http://chroma:8000")
-
-
-def connect(settings: CollectionsSettings) -> Client:
-    """A client of a server or of Chroma Cloud, which has answered. Raises SearchUnavailableError."""
-    tenant, database = settings.tenant, settings.database
-    try:
-        if settings.url is None:
-            client: object = chromadb.CloudClient(tenant, database, settings.api_key, settings=quiet())
-        else:
-            # Chroma's client asks for the tenant before its time-out can be set: a server that hangs is found out here.
-            httpx.get(f"{settings.url.rstrip('/')}/api/v2/heartbeat", timeout=TIMEOUT).raise_for_status()
-            headers = {"x-chroma-token": settings.api_key} if settings.api_key else None
-            client = chromadb.HttpClient(
-                settings.url,
-                headers=headers,
-                settings=quiet(),
-                tenant=tenant or DEFAULT_TENANT,
-                database=database or DEFAULT_DATABASE,
-            )
-    except (ValueError, ChromaError, httpx.HTTPError) as error:
-        raise SearchUnavailableError(f"Chroma cannot be reached: {str(error)[:300]}") from error
-    connected = cast("Client", client)
-    connected._server._session.timeout = TIMEOUT  # type: ignore[attr-defined]  # noqa: SLF001 — no setting does it
-    return connected
-
-
-def disconnect(client: Client) -> None:
-    """Close a client, and the connections of its two parts, which Chroma leaves open."""
-    parts = (client._server, client._admin_client._server)  # type: ignore[attr-defined]  # noqa: SLF001 — no method does it
-    client.close()
-    for part in parts:
-        session = getattr(part, "_session", None)
-        if session is not None:
-            session.close()
-
-
-def open_embedded(folder: Path) -> Client:
-    """Chroma in this process. A damaged database is thrown away, to be made anew from PostgreSQL."""
-    data = folder / "data"
-    if not is_sound(data / "chroma.sqlite3"):
-        log.warning("chroma_damaged", folder=str(data), then="removed; every collection is rebuilt")
-        shutil.rmtree(data)
-    try:
-        with indexes_limited():
-            return cast("Client", chromadb.PersistentClient(data, quiet()))
-    except Exception as error:
-        raise SettingsError(
-            f"the vector index in {folder} cannot be opened ({str(error)[:200]}): remove that folder, it is rebuilt"
-        ) from error
-
-
-def lock_folder(folder: Path) -> TextIOWrapper:
-    """Hold the folder for this process: two that share it silently lose each other's vectors. Raises SettingsError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise SettingsError(f"the vector index cannot be kept in {folder}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise SettingsError(
-            f"another process uses the vector index in {folder}: stop it, or run a Chroma server and set CHROMA_URL"
-        ) from error
-    return lock
-
-
-def is_sound(database: Path) -> bool:
-    """Whether SQLite can read the whole file; a missing one is fine."""
-    if not database.exists():
-        return True
-    try:
-        with contextlib.closing(sqlite3.connect(database)) as connection:
-            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-    except sqlite3.OperationalError:
-        return True  # locked or not ours to read: Chroma says so when it opens it
-    except sqlite3.DatabaseError:
-        return False
-
-
-@contextlib.contextmanager
-def indexes_limited() -> Iterator[None]:
-    """Let Chroma see how many files its indexes may use, then raise the limit for everything else as well.
-
-    It reads the limit once and keeps a fifth as many indexes open, each with up to five files: by itself it would
-    leave none for sockets.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    set_file_limit(min(most // 2, OPEN_INDEXES * 5))
-    try:
-        yield
-    finally:
-        set_file_limit(most)
-
-
-def set_file_limit(files: int) -> None:
-    """Set how many files this process may have open, as far as the system allows it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-
-
-def quiet() -> Settings:
-    """Settings that neither report home nor come from a file of the folder we happen to run in."""
-    return Settings(_env_file=None, anonymized_telemetry=False)  # type: ignore[call-arg]  # pydantic's own

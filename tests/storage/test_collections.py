@@ -1,12 +1,16 @@
 import asyncio
 import os
 import resource
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import chromadb
@@ -18,8 +22,10 @@ from chromadb.errors import ChromaAuthError, InternalError, NotFoundError, RateL
 from bot.core.errors import CollectionBrokenError, SearchUnavailableError, SettingsError
 from bot.core.names import collection_name
 from bot.core.records import Repository, RepositoryState
+from storage import chroma
 from storage import collections as storage
-from storage.collections import CollectionsSettings, open_collections, translate
+from storage.chroma import CollectionsSettings
+from storage.collections import open_collections, translate
 
 MODEL = "model@1"
 CREATED = 1_700_000_000
@@ -30,6 +36,9 @@ def repository(identity=7, account=9):
     return Repository(
         identity, account, 5, "Owner", "Repo.", False, name, RepositoryState.ACTIVE, None, None, None, 0, 0, None, None, None
     )  # fmt: skip
+
+
+INDEXED = replace(repository(), indexed_at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def unit_vectors(n, seed=0):
@@ -223,8 +232,9 @@ async def test_never_searches_another_collection(index, other, model, named):
     "metadata", [None, {"model": MODEL, "dimension": 3, "account_id": 9, "repository_id": 7}]
 )
 async def test_a_collection_of_somebody_else_is_broken_until_reset(index, metadata):
-    await index.ping()
-    index._client.create_collection(repository().collection, metadata=metadata, embedding_function=None)
+    index._place.client().create_collection(
+        repository().collection, metadata=metadata, embedding_function=None
+    )
     vectors = unit_vectors(1)
     with pytest.raises(CollectionBrokenError, match="dimension"):
         await index.query(repository(), MODEL, vectors[0], 5)
@@ -298,7 +308,120 @@ async def test_a_database_that_tears_while_it_is_open(tmp_path):
         await collections.query(repository(), MODEL, unit_vectors(1)[0], 5)
     with pytest.raises(SearchUnavailableError):
         await collections.reset(repository(), MODEL)
+    await makes_anew(collections, unit_vectors(10))
     collections.close()
+
+
+async def makes_anew(collections, vectors):
+    """What the job that rebuilds does, and that it helps."""
+    await collections.reset(repository(), MODEL)
+    await collections.upsert(repository(), MODEL, records(vectors))
+    assert len(await collections.query(repository(), MODEL, vectors[0], 300)) == len(vectors)
+
+
+def take_away(folder):
+    """Delete the files, and the lock with them."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def replace_database(folder):
+    """Put another database there, as a backup that is restored would be."""
+    other = folder.parent / "other"
+    shutil.copytree(folder / "data", other)
+    shutil.rmtree(folder / "data")
+    other.rename(folder / "data")
+
+
+@pytest.mark.parametrize("fault", [take_away, replace_database])
+async def test_files_that_are_taken_away_are_opened_anew(tmp_path, embedded, fault):
+    vectors = unit_vectors(20)
+    await embedded.upsert(repository(), MODEL, records(vectors))
+    fault(tmp_path / "chroma")
+    await makes_anew(embedded, vectors)
+    data = tmp_path / "chroma" / "data"
+    with sqlite3.connect(f"file:{data / 'chroma.sqlite3'}?mode=ro", uri=True) as connection:
+        assert connection.execute("SELECT count(*) FROM collections").fetchone() == (1,)
+    again = take_lock(tmp_path / "chroma")
+    assert again.startswith("SettingsError another process uses")
+
+
+async def test_files_that_are_gone_are_missed_by_reads_too(tmp_path, embedded):
+    await embedded.upsert(repository(), MODEL, records(unit_vectors(20)))
+    take_away(tmp_path / "chroma")
+    with pytest.raises(CollectionBrokenError):
+        await embedded.query(repository(), MODEL, unit_vectors(1)[0], 5)
+
+
+async def test_what_was_indexed_once_is_not_begun_anew_by_one_issue(index):
+    vectors = unit_vectors(2)
+    with pytest.raises(CollectionBrokenError):
+        await index.upsert(INDEXED, MODEL, records(vectors))
+    await index.reset(INDEXED, MODEL)
+    await index.upsert(INDEXED, MODEL, records(vectors))
+    assert await index.count(INDEXED) == 2
+
+
+async def test_calls_under_way_fail_by_type_while_the_files_are_opened_anew(tmp_path, embedded):
+    vectors = unit_vectors(50)
+    await embedded.upsert(repository(), MODEL, records(vectors))
+    ended, stop = [], asyncio.Event()
+
+    async def load(n):
+        while not stop.is_set():
+            try:
+                if n % 2:
+                    await embedded.query(repository(), MODEL, vectors[n], 5)
+                else:
+                    await embedded.upsert(INDEXED, MODEL, records(vectors[:5]))
+            except (CollectionBrokenError, SearchUnavailableError) as error:
+                ended.append(type(error))
+
+    callers = [asyncio.create_task(load(n)) for n in range(6)]
+    for _ in range(5):
+        before = len(ended)
+        take_away(tmp_path / "chroma")
+        async with asyncio.timeout(60):
+            while len(ended) < before + 6:
+                await asyncio.sleep(0.01)
+            while True:
+                try:
+                    await makes_anew(embedded, vectors)
+                    break
+                except (CollectionBrokenError, SearchUnavailableError):
+                    await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.gather(*callers)
+
+
+async def test_a_call_that_is_under_way_says_that_its_files_went(tmp_path, embedded, monkeypatch):
+    await embedded.upsert(repository(), MODEL, records(unit_vectors(5)))
+    ask, asking, gone = storage.ask, threading.Event(), threading.Event()
+
+    def slow(*arguments):
+        asking.set()
+        assert gone.wait(60)
+        return ask(*arguments)
+
+    monkeypatch.setattr(storage, "ask", slow)
+    under_way = asyncio.create_task(embedded.query(repository(), MODEL, unit_vectors(1)[0], 5))
+    assert await asyncio.to_thread(asking.wait, 60)
+    take_away(tmp_path / "chroma")
+    await embedded.reset(repository(), MODEL)
+    gone.set()
+    with pytest.raises(SearchUnavailableError, match="taken away"):
+        await under_way
+
+
+async def test_a_folder_that_somebody_else_took_meanwhile_is_left_to_him(tmp_path, embedded):
+    await embedded.upsert(repository(), MODEL, records(unit_vectors(5)))
+    take_away(tmp_path / "chroma")
+    other = open_collections(CollectionsSettings(folder=tmp_path / "chroma"))
+    for _ in range(2):
+        with pytest.raises(SearchUnavailableError, match="another process uses"):
+            await embedded.reset(repository(), MODEL)
+    other.close()
+    await makes_anew(embedded, unit_vectors(5))
 
 
 EVICTIONS = """
@@ -335,25 +458,30 @@ def test_indexes_that_chroma_closed_are_woken(tmp_path):
 
 def test_chroma_leaves_files_for_the_rest(embedded):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert soft == min(hard, storage.MOST_FILES)
-    indexes = embedded._connect()._server.hnsw_cache_size
-    assert indexes == min(soft // 2 // 5, storage.OPEN_INDEXES)
+    assert soft == min(hard, chroma.MOST_FILES)
+    indexes = embedded._place.client()._server.hnsw_cache_size
+    assert indexes == min(soft // 2 // 5, chroma.OPEN_INDEXES)
 
 
-def test_a_second_process_is_refused(tmp_path, embedded):
+def take_lock(folder):
+    """What a second process says that opens the index there."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from storage.collections import CollectionsSettings, open_collections\n"
+        "from storage.chroma import CollectionsSettings\n"
+        "from storage.collections import open_collections\n"
         "try: open_collections(CollectionsSettings(folder=Path(sys.argv[1])))\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "chroma")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.startswith("SettingsError another process uses")
-    assert done.stdout.count("\n") == 1
+    command = [sys.executable, "-c", code, str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_a_second_process_is_refused(tmp_path, embedded):
+    said = take_lock(tmp_path / "chroma")
+    assert said.startswith("SettingsError another process uses")
+    assert said.count("\n") == 1
     embedded.close()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == ""
+    assert take_lock(tmp_path / "chroma") == ""
 
 
 @pytest.mark.parametrize(
@@ -382,8 +510,10 @@ async def test_no_text_reaches_the_disk(tmp_path):
     collections = open_collections(CollectionsSettings(folder=tmp_path / "chroma"))
     known = replace(repository(), name=canary, reason=canary)
     await collections.upsert(known, MODEL, records(unit_vectors(1_200)))
-    stored = collections._client.get_collection(known.collection, embedding_function=None).get(
-        include=["documents", "metadatas", "uris"]
+    stored = (
+        collections._place.client()
+        .get_collection(known.collection, embedding_function=None)
+        .get(include=["documents", "metadatas", "uris"])
     )
     assert set(stored["documents"]) == {None}
     assert {tuple(metadata) for metadata in stored["metadatas"]} == {("created",)}
@@ -449,7 +579,7 @@ async def hang(reader, writer):
 
 @pytest.mark.parametrize("answer", [respond, hang])
 async def test_a_server_that_is_none_is_unavailable(monkeypatch, answer):
-    monkeypatch.setattr(storage, "TIMEOUT", httpx.Timeout(0.3))
+    monkeypatch.setattr(chroma, "TIMEOUT", httpx.Timeout(0.3))
     listener = await asyncio.start_server(answer, "127.0.0.1", 0)
     collections = open_collections(
         CollectionsSettings(url=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
@@ -488,7 +618,7 @@ async def test_a_file_of_the_working_folder_decides_nothing(served, tmp_path, mo
 
 async def test_requests_to_a_server_have_a_time_out(served):
     await served.ping()
-    assert served._client._server._session.timeout == storage.TIMEOUT
+    assert served._place.client()._server._session.timeout == chroma.TIMEOUT
 
 
 @pytest.mark.parametrize(
