@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from bot.core import crash
 from bot.core.context import now
 from bot.core.errors import LeaseLostError, StorageUnavailableError
 from bot.core.outcome import Bury, Finish, GiveBack, Settlement, settle
@@ -93,16 +94,19 @@ class Worker:
             job_id=job.id, job_kind=job.kind, attempt=job.attempt, account_id=job.account_id
         )
         started = time.monotonic()
+        crash.point("job-claimed")
         try:
             error = await self._outcome(job)
         except asyncio.CancelledError:
             await asyncio.shield(self._settle(job, GiveBack(0.0, "the worker stopped", counts=False)))
             raise
+        crash.point("job-run")
         settlement = settle(job, error, now())
         if error is not None and isinstance(settlement, GiveBack | Bury):
             log.warning("job_failed", reason=settlement.reason, exc_info=error)
         # A stop that arrives now must not undo what was done: the row has to say so.
         await asyncio.shield(self._settle(job, settlement))
+        crash.point("job-settled")
         outcome = type(settlement).__name__.lower()
         self._metrics.jobs.labels(kind=job.kind, outcome=outcome).inc()
         self._metrics.job_seconds.labels(kind=job.kind).observe(time.monotonic() - started)

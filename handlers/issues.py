@@ -4,6 +4,7 @@ from typing import Any
 
 import structlog
 
+from bot.core import crash
 from bot.core.context import Context
 from bot.core.errors import RetryError, SkipError
 from bot.core.payload import issue_from
@@ -25,12 +26,14 @@ async def save(ctx: Context, target: Target, issue: Issue) -> None:
     repository = target.repository
     tier = await ctx.services.accounts.tier(target.account_id)
     saved = await ctx.services.issues.save(target.account_id, [issue], room=tier.issues)
+    crash.point("issue-stored")
     if saved.evicted:
         await ctx.services.similarity.forget(repository, saved.evicted)
     stored = await ctx.services.issues.get(target.account_id, repository.id, [issue.number])
     # Without vectors though the text is old: stored while the first index was made, or by an attempt that died.
     if any(item.text_vector is None for item in stored.values()):
         await ctx.services.similarity.index(repository, [issue.number])
+    crash.point("issue-indexed")
 
 
 async def received(ctx: Context, payload: Payload) -> tuple[Target, Issue]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import structlog
 
+from bot.core import crash
 from bot.core.comment import refused_comment, suggestion_comment
 from bot.core.context import Context
 from bot.core.decision import Decision, Question, decide
@@ -42,7 +43,9 @@ async def suggest(ctx: Context, repository: Repository, number: int) -> Decision
         raise SkipError(f"#{number} is not stored: deleted, or beyond the plan's issues")
     issue = stored.issue
     decision, ranking = await judge(ctx, repository, issue, config)
+    crash.point("issue-ranked")
     await services.suggestions.save(record(ctx, repository, issue, decision, ranking))
+    crash.point("suggestion-recorded")
     await services.usage.add(repository.account_id, "suggestions")
     services.observations.decided("spoken" if decision.speak else "silent")
     log.info(

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bot.core import crash
 from bot.core.context import Context, now
 from bot.core.errors import GitHubError, GoneError, NotFoundError, RetryError, SkipError
 from bot.core.marker import read
@@ -32,7 +33,9 @@ async def write_comment(ctx: Context, repository: Repository, number: int, key: 
     None where it was cancelled, or deleted by somebody: what people removed stays away.
     """
     effects, github = ctx.services.effects, ctx.services.github.repository(repository)
+    crash.point("effect-wanted")
     effect = await effects.intend(repository.account_id, repository.id, number, key, body)
+    crash.point("effect-intended")
     if effect.state is EffectState.CANCELLED:
         return None
     if effect.github_id is not None:
@@ -50,13 +53,16 @@ async def send(ctx: Context, effect: Effect, body: str, post: Callable[[], Await
     """One write that is not idempotent; where its fate is unknown the effect stays SENDING, to be looked up."""
     effects = ctx.services.effects
     effect = await effects.sending(effect, body)
+    crash.point("effect-sending")
     try:
         github_id = await post()
     except GitHubError as error:
         if not error.sent:
             await effects.reset(effect)
         raise
+    crash.point("effect-posted")
     await effects.done(effect, github_id)
+    crash.point("effect-done")
     log.info("written", key=effect.key, issue=effect.issue_number)
     await ctx.services.usage.add(effect.account_id, "comments")
     return github_id
@@ -77,8 +83,10 @@ async def look_up(
     for written in await search(effect.updated_at - CLOCK_DIFFERENCE):
         marker = read(ctx.services.marker_key, written.body, effect.repository_id, effect.issue_number)
         if marker is not None and marker.effect_key == effect.key:
+            crash.point("effect-found")
             log.info("write_found", key=effect.key, issue=effect.issue_number)
             return await ctx.services.effects.done(effect, written.id)
+    crash.point("effect-missed")
     return await ctx.services.effects.reset(effect)
 
 
@@ -94,5 +102,6 @@ async def edit(ctx: Context, repository: Repository, effect: Effect, body: str) 
     except (NotFoundError, GoneError):
         await effects.cancel(effect)
         return None
+    crash.point("effect-edited")
     await effects.done(effect, effect.github_id)
     return effect.github_id

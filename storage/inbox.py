@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from bot.core import crash
 from bot.core.errors import DeadError, StorageUnavailableError
 from bot.core.records import Delivery, Job, NewJob
 from storage.database import Database
@@ -108,7 +109,9 @@ class Inbox:
         if known:
             for row in await self._connection.fetch(SQL["other_bodies"], *zip(*known, strict=True)):
                 log.warning("delivery_id_reused", security=True, delivery_id=str(row["id"]))
+        crash.point("delivery-written")
         await self._connection.execute(SQL["commit"])
+        crash.point("delivery-committed")
         for item in batch:
             if not item.stored.done():
                 item.stored.set_result(item.delivery.id in new)
