@@ -18,12 +18,11 @@ IDLE_LIFETIME = 180.0
 UNAVAILABLE = (
     OSError,
     TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.DiskFullError,
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.InsufficientResourcesError,  # class 53: disk, memory, connections
+    asyncpg.OperatorInterventionError,  # class 57: stopping, starting, crashed, cancelled
+    asyncpg.PostgresSystemError,  # class 58: input and output
+    asyncpg.ReadOnlySQLTransactionError,  # 25006: a standby, until the new primary is found
     asyncpg.InterfaceError,
 )
 """What says that the server cannot be used now, rather than that a statement was wrong."""

@@ -83,6 +83,10 @@ class SearchUnavailableError(BotError):
     """Chroma cannot be reached right now; the collection itself may be fine."""
 
 
+class ModelUnavailableError(BotError):
+    """The embedding model does not work right now; what needs new vectors waits for it."""
+
+
 class GitHubError(BotError):
     """GitHub did not do what was asked.
 

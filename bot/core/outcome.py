@@ -11,6 +11,7 @@ from bot.core.errors import (
     GitHubError,
     GitHubUnavailableError,
     GoneError,
+    ModelUnavailableError,
     MovedError,
     NotFoundError,
     PermissionMissingError,
@@ -32,6 +33,9 @@ REPLICA_LAG = (2.0, 5.0, 15.0)
 
 UNAVAILABLE_PAUSE = 30.0
 """Seconds between tries while a part is down; they are not held against the job."""
+
+LONGEST_MENDING = 300.0
+"""Seconds between tries to mend a collection, at the most: a part that is back shall be of use within minutes."""
 
 PATIENCE = timedelta(days=3)
 """How long a job may be given back without counting: as long as GitHub keeps deliveries for redelivery."""
@@ -68,11 +72,16 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:300]
 
 
+def delay(job: Job) -> float:
+    """Seconds until the next attempt, by the table."""
+    return BACK_OFF[min(job.attempt, len(BACK_OFF)) - 1]
+
+
 def again(job: Job, reason: str, after: float | None = None) -> Settlement:
     """Give back by the table of delays, or bury where the attempts are used up."""
     if job.attempt >= job.max_attempts:
         return Bury(reason)
-    return GiveBack(BACK_OFF[min(job.attempt, len(BACK_OFF)) - 1] if after is None else after, reason)
+    return GiveBack(delay(job) if after is None else after, reason)
 
 
 def wait(job: Job, reason: str, after: float, now: datetime) -> Settlement:
@@ -95,10 +104,10 @@ def settle(job: Job, error: BaseException | None, now: datetime) -> Settlement:
             return wait(job, error.reason, error.after, now)
         case RetryError():
             return again(job, error.reason, error.after)
-        case StorageUnavailableError() | SearchUnavailableError():
+        case StorageUnavailableError() | SearchUnavailableError() | ModelUnavailableError():
             return wait(job, describe(error), UNAVAILABLE_PAUSE, now)
         case CollectionBrokenError():
-            return again(job, describe(error))
+            return again(job, describe(error), min(delay(job), LONGEST_MENDING))
         case GitHubError():
             return settle_github(job, error, now)
         case BotError():
@@ -115,7 +124,7 @@ def settle_github(job: Job, error: GitHubError, now: datetime) -> Settlement:
             return wait(job, reason, error.retry_after or 60.0, now)
         # A refused key says nothing about the job either: it goes on when the operator has set the right one.
         case GitHubUnavailableError() | CredentialsError():
-            return wait(job, reason, UNAVAILABLE_PAUSE, now)
+            return wait(job, reason, max(UNAVAILABLE_PAUSE, error.retry_after or 0.0), now)
         case NotFoundError() if job.attempt <= len(REPLICA_LAG):
             return again(job, reason, REPLICA_LAG[job.attempt - 1])
         case NotFoundError() | GoneError() | RefusedError() | MovedError():

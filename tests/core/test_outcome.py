@@ -30,9 +30,14 @@ LIMITED = errors.RateLimitedError("slow down", status=403, retry_after=90.0, res
             GiveBack(30.0, "StorageUnavailableError: down", counts=False),
         ),
         (errors.SearchUnavailableError("down"), GiveBack(30.0, "SearchUnavailableError: down", counts=False)),
+        (errors.ModelUnavailableError("down"), GiveBack(30.0, "ModelUnavailableError: down", counts=False)),
         (errors.CollectionBrokenError("torn"), GiveBack(BACK_OFF[0], "CollectionBrokenError: torn")),
         (LIMITED, GiveBack(90.0, "RateLimitedError: slow down", counts=False)),
         (errors.GitHubUnavailableError("502"), GiveBack(30.0, "GitHubUnavailableError: 502", counts=False)),
+        (
+            errors.GitHubUnavailableError("503", retry_after=90.0),
+            GiveBack(90.0, "GitHubUnavailableError: 503", counts=False),
+        ),
         (errors.NotFoundError("404"), GiveBack(2.0, "NotFoundError: 404")),
         (errors.GoneError("410"), Finish("GoneError: 410")),
         (errors.RefusedError("locked"), Finish("RefusedError: locked")),
@@ -61,6 +66,31 @@ def test_a_bug_is_tried_by_the_table_and_then_buried():
     assert [gap.after for gap in gaps[:7]] == list(BACK_OFF)
     assert gaps[7] == Bury("ValueError: x")
     assert sum(BACK_OFF) > 86_400
+
+
+PARTS = [
+    errors.StorageUnavailableError("down"),
+    errors.SearchUnavailableError("down"),
+    errors.ModelUnavailableError("down"),
+    errors.GitHubUnavailableError("502"),
+    errors.CredentialsError("401"),
+]
+
+
+@pytest.mark.parametrize("error", PARTS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("attempt", range(1, 9))
+def test_a_part_that_was_down_is_tried_within_minutes_and_costs_no_attempt(error, attempt):
+    for hours in (0, 1, 71):
+        settlement = settle(job(attempt, timedelta(hours=hours)), error, NOW)
+        assert isinstance(settlement, GiveBack)
+        assert not settlement.counts
+        assert 0 < settlement.after <= 300
+
+
+def test_a_collection_that_stays_broken_is_tried_every_few_minutes_and_then_buried():
+    gaps = [settle(job(attempt=n), errors.CollectionBrokenError("torn"), NOW) for n in range(1, 9)]
+    assert [gap.after for gap in gaps[:7]] == [5.0, 30.0, 120.0, 300.0, 300.0, 300.0, 300.0]
+    assert gaps[7] == Bury("CollectionBrokenError: torn")
 
 
 def test_waiting_ends_when_the_job_is_older_than_what_github_would_redeliver():

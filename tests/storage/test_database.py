@@ -113,6 +113,41 @@ async def test_an_error_of_a_statement_is_no_outage(database):
             await connection.execute("SELECT * FROM nothing")
 
 
+async def say(database, code):
+    """Have the server itself end a statement with that SQLSTATE."""
+    async with database.system() as connection:
+        await connection.execute(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{code}'; END $$")
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("08006", "ConnectionFailure"),
+        ("25006", "ReadOnlySQLTransaction"),
+        ("53000", "InsufficientResources"),
+        ("53100", "DiskFull"),
+        ("53200", "OutOfMemory"),
+        ("53300", "TooManyConnections"),
+        ("57014", "QueryCanceled"),
+        ("57P01", "AdminShutdown"),
+        ("57P02", "CrashShutdown"),
+        ("57P03", "CannotConnectNow"),
+        ("58030", "PostgresIO"),
+    ],
+)
+async def test_a_server_that_cannot_go_on_is_unavailable_and_says_why(database, code, named):
+    with pytest.raises(StorageUnavailableError, match=named):
+        await say(database, code)
+    await database.ping()
+
+
+@pytest.mark.parametrize("code", ["22P02", "23505", "40P01", "42501", "XX000"])
+async def test_what_is_wrong_with_a_statement_stays_its_own_error(database, code):
+    with pytest.raises(asyncpg.PostgresError) as said:
+        await say(database, code)
+    assert said.value.sqlstate == code
+
+
 async def test_a_pool_that_is_used_up_is_unavailable_after_its_time(database_url, monkeypatch):
     monkeypatch.setattr("storage.database.ACQUIRE_TIMEOUT", 0.1)
     database = await Database.connect(database_url, size=1)
