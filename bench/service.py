@@ -13,8 +13,8 @@ from pathlib import Path
 from bench.measure import a_secret, environment, folder, say, settings, until
 from bench.texts import issues
 from bot.app import Options, Process, running
+from bot.core.pace import WritePace
 from bot.core.records import RepositoryState
-from bot.github.pace import WritePace
 from bot.logs import configure
 from bot.sandbox.github import GitHub
 from bot.sandbox.server import Sandbox, serve

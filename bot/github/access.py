@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from bot.core.context import now
 from bot.core.errors import CredentialsError
+from bot.core.pace import Kind
 from bot.github.auth import AppKeys
 from bot.github.client import Answer, Client, Request, Wire
-from bot.github.pace import Kind, Pace
+from bot.github.pace import Pace
 from bot.github.tokens import Purpose, Scope, Token, Tokens, token_from
 
 

@@ -19,8 +19,9 @@ from bot.core.errors import (
     InvalidRequestError,
     RateLimitedError,
 )
+from bot.core.pace import Kind
 from bot.github.errors import classify, classify_graphql, clean, limited
-from bot.github.pace import Kind, Pauses, next_pause
+from bot.github.pace import Pauses
 
 log = structlog.get_logger()
 
@@ -30,6 +31,9 @@ API_VERSION = "2022-11-28"
 
 CONCURRENT = 50
 """Requests under way at once, all installations together; GitHub allows a hundred."""
+
+LONGEST_REPEAT = 5.0
+"""Seconds; where GitHub names a later time at which it may be asked again, the queue waits, and not the worker."""
 
 KEPT_HEADERS = ("content-type", "link")
 """What the decoder needs. It would also read the limit's headers, and stumble over odd ones."""
@@ -109,6 +113,8 @@ class Client(abc.GitHubAPI):
             try:
                 return await self._send_once(request, token, jwt)
             except GitHubUnavailableError as error:
+                if error.retry_after is not None and error.retry_after > LONGEST_REPEAT:
+                    raise
                 log.info("github_read_repeated", path=request.path, reason=str(error))
             await self.sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311  # no secret
         return await self._send_once(request, token, jwt)
@@ -193,9 +199,7 @@ class Client(abc.GitHubAPI):
         """Remember the limit, so that nothing is sent before it ends; the error then says when that is."""
         if self._installation_id is None:
             return error
-        pauses, moment = self._wire.pauses, now()
-        pause = next_pause(await pauses.get(self._installation_id), error, moment)
-        await pauses.set(self._installation_id, pause)
+        pause, moment = await self._wire.pauses.add(self._installation_id, error), now()
         log.warning(
             "github_paused", until=pause.resume_at.isoformat(), secondary=pause.secondary, reason=str(error)
         )

@@ -1,176 +1,60 @@
-"""How fast we write, and when we stay silent: GitHub bans integrations that ignore its limits."""
+"""One write at a time for each installation, spaced, and none inside a pause: GitHub bans integrations that ignore its limits."""
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import Enum
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Protocol
+from uuid import UUID, uuid4
+
+import structlog
 
 from bot.core.context import now as wall_clock
-from bot.core.errors import RateLimitedError
+from bot.core.errors import GitHubUnavailableError, RateLimitedError, StorageUnavailableError
+from bot.core.pace import (
+    HOUR,
+    Kind,
+    Pause,
+    Wait,
+    WritePace,
+    Writing,
+    Written,
+    next_pause,
+    place_after,
+    wait_for_turn,
+)
 
-HOUR = 3_600.0
+log = structlog.get_logger()
 
 IDLE_LANES = 1_000
 """Above that many installations, those that wrote nothing for an hour are forgotten."""
 
-
-class Kind(Enum):
-    """What a request does, which decides how it is paced and whether it may be repeated."""
-
-    READ = "read"
-    WRITE = "write"  # an edit, a label, a reaction, a close
-    COMMENT = "comment"  # new content that notifies people: a comment, an issue
+RENEWED = 3
+"""How often in its length a lease is renewed."""
 
 
-@dataclass(frozen=True, slots=True)
-class WritePace:
-    """How fast one installation is written to.
+class Turns(Protocol):
+    """Whose turn it is to write to an installation. What GitHub limits is shared by all processes, so its keeper is too."""
 
-    GitHub allows 80 new contents a minute and 500 an hour, wants a second between writes (docs.github.com, "best
-    practices for using the REST API"), and its own client waits three seconds after what notifies people.
-    """
+    async def take(
+        self, installation_id: int, holder: UUID, kind: Kind, pace: WritePace, patience: float
+    ) -> Wait | None:
+        """Begin a write where one may begin now: None. Else how long to wait.
 
-    comment_interval: float = 3.0  # seconds
-    per_minute: int = 20
-    per_hour: int = 300
-    patience: float = 2.0  # seconds that a write is held back here; beyond that the queue holds it
-
-    @property
-    def write_interval(self) -> float:
-        """Seconds between any two writes."""
-        return min(1.0, self.comment_interval)
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A write that ended at `at` (monotonic seconds)."""
-
-    at: float
-    kind: Kind
-
-
-def wait_before(pace: WritePace, writes: Sequence[Written], kind: Kind, now: float) -> float:
-    """Seconds until a write of that kind may start, 0 where it may now. `writes` holds the last hour, oldest first."""
-    free = [now]
-    if writes:
-        free.append(writes[-1].at + pace.write_interval)
-    comment = next((write for write in reversed(writes) if write.kind is Kind.COMMENT), None)
-    if kind is Kind.COMMENT and comment is not None:
-        free.append(comment.at + pace.comment_interval)
-    for window, most in ((60.0, pace.per_minute), (HOUR, pace.per_hour)):
-        if len(writes) >= most:
-            free.append(writes[-most].at + window)
-    return max(free) - now
-
-
-@dataclass(slots=True)
-class Lane:
-    """The writes of one installation."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    writes: deque[Written] = field(default_factory=deque)
-
-    def forget_before(self, moment: float) -> None:
-        """Drop what no window reaches any more."""
-        while self.writes and self.writes[0].at < moment:
-            self.writes.popleft()
-
-
-class Pace:
-    """One write at a time for each installation, spaced as `WritePace` says."""
-
-    def __init__(
-        self,
-        settings: WritePace,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        """`clock` is in seconds and never goes back."""
-        self._settings, self._clock, self._sleep = settings, clock, sleep
-        self._lanes: dict[int, Lane] = {}
-
-    @asynccontextmanager
-    async def slot(self, installation_id: int, kind: Kind) -> AsyncIterator[None]:
-        """Hold this around a request. Reads pass. Raises RateLimitedError where a write has to wait too long.
-
-        A write counts from its end, so that a slow network cannot bring two of them to GitHub side by side.
+        A wait that is longer than `patience` is a place in the queue: everybody gets another one.
         """
-        if kind is Kind.READ:
-            yield
-            return
-        lane = self._lane(installation_id)
-        deadline = self._clock() + self._settings.patience
-        self._wait(lane, kind, deadline)
-        await self._acquire(lane, kind)
-        try:
-            await self._sleep(self._wait(lane, kind, deadline))
-            try:
-                yield
-            finally:
-                lane.writes.append(Written(self._clock(), kind))
-        finally:
-            lane.lock.release()
+        ...
 
-    async def _acquire(self, lane: Lane, kind: Kind) -> None:
-        try:
-            async with asyncio.timeout(self._settings.patience):
-                await lane.lock.acquire()
-        except TimeoutError:
-            interval = (
-                self._settings.comment_interval if kind is Kind.COMMENT else self._settings.write_interval
-            )
-            raise self._too_fast(max(1.0, interval)) from None
+    async def renew(self, installation_id: int, holder: UUID, lease: float) -> bool:
+        """Keep the turn for that many seconds more; False where it is somebody else's by now."""
+        ...
 
-    def _wait(self, lane: Lane, kind: Kind, deadline: float) -> float:
-        """Seconds to wait now. Raises RateLimitedError where that would be beyond the deadline."""
-        now = self._clock()
-        lane.forget_before(now - HOUR)
-        wait = wait_before(self._settings, lane.writes, kind, now)
-        if now + wait > deadline:
-            raise self._too_fast(wait)
-        return wait
-
-    def _too_fast(self, wait: float) -> RateLimitedError:
-        resume_at = wall_clock() + timedelta(seconds=wait)
-        message = f"our own pace: the next write in {wait:.1f} s"
-        return RateLimitedError(message, status=0, retry_after=wait, resume_at=resume_at, secondary=False)
-
-    def _lane(self, installation_id: int) -> Lane:
-        if installation_id not in self._lanes and len(self._lanes) >= IDLE_LANES:
-            for lane in self._lanes.values():
-                lane.forget_before(self._clock() - HOUR)
-            busy = {key: lane for key, lane in self._lanes.items() if lane.writes or lane.lock.locked()}
-            self._lanes = busy
-        return self._lanes.setdefault(installation_id, Lane())
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Nothing is sent for an installation until `resume_at`; `length` is in seconds."""
-
-    resume_at: datetime
-    length: float
-    secondary: bool
-
-
-def next_pause(previous: Pause | None, error: RateLimitedError, now: datetime) -> Pause:
-    """How long to stay silent after GitHub named a limit.
-
-    A secondary limit that comes back soon after a pause doubles it, up to an hour: docs.github.com asks for an exponentially
-    longer wait. Several requests that were under way together do not count as coming back.
-    """
-    length = max(0.0, (error.resume_at - now).total_seconds())
-    if error.secondary and previous is not None and previous.secondary:
-        since = (now - previous.resume_at).total_seconds()
-        if 0 <= since < previous.length:
-            length = max(length, min(HOUR, 2 * previous.length))
-    pause = Pause(now + timedelta(seconds=length), length, error.secondary)
-    return pause if previous is None or pause.resume_at >= previous.resume_at else previous
+    async def end(self, installation_id: int, holder: UUID) -> None:
+        """The write ended, well or not."""
+        ...
 
 
 class Pauses(Protocol):
@@ -180,13 +64,188 @@ class Pauses(Protocol):
         """The last pause, None where there was none."""
         ...
 
-    async def set(self, installation_id: int, pause: Pause) -> None:
-        """Keep it."""
+    async def add(self, installation_id: int, error: RateLimitedError) -> Pause:
+        """Stay silent as the error says; returns the pause that holds now."""
         ...
 
 
+class Pace:
+    """One write at a time for each installation, spaced as `WritePace` says."""
+
+    def __init__(
+        self,
+        settings: WritePace,
+        turns: Turns | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`clock` is in seconds and never goes back. Without `turns` they are this object's own."""
+        self._settings, self._clock, self._sleep = settings, clock, sleep
+        self._turns = MemoryTurns(clock) if turns is None else turns
+        self._locks: dict[int, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def slot(self, installation_id: int, kind: Kind) -> AsyncIterator[None]:
+        """Hold this around a request. Reads pass. Raises RateLimitedError where a write has to wait too long.
+
+        Raises StorageUnavailableError, and nothing is written, where nobody can say whose turn it is.
+        """
+        if kind is Kind.READ:
+            yield
+            return
+        deadline, holder = self._clock() + self._settings.patience, uuid4()
+        async with self._alone(installation_id):
+            await self._take(installation_id, holder, kind, deadline)
+            try:
+                async with self._kept(installation_id, holder):
+                    yield
+            finally:
+                await self._end(installation_id, holder)
+
+    @asynccontextmanager
+    async def _alone(self, installation_id: int) -> AsyncIterator[None]:
+        """One writer of this process at a time: the others need not ask whose turn it is."""
+        if installation_id not in self._locks and len(self._locks) >= IDLE_LANES:
+            self._locks = {key: lock for key, lock in self._locks.items() if lock.locked()}
+        lock = self._locks.setdefault(installation_id, asyncio.Lock())
+        try:
+            async with asyncio.timeout(self._settings.patience):
+                await lock.acquire()
+        except TimeoutError:
+            raise too_fast(Wait(max(1.0, self._settings.comment_interval))) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    async def _take(self, installation_id: int, holder: UUID, kind: Kind, deadline: float) -> None:
+        """Wait for the turn. Raises RateLimitedError where it would come after the deadline."""
+        while True:
+            patience = max(0.0, deadline - self._clock())
+            try:
+                wait = await self._turns.take(installation_id, holder, kind, self._settings, patience)
+            except asyncio.CancelledError:
+                await self._end(installation_id, holder)  # it may have been given, and nobody was told
+                raise
+            if wait is None:
+                return
+            if wait.pause is not None or wait.seconds > patience:
+                raise too_fast(wait)
+            await self._sleep(wait.seconds)
+
+    @asynccontextmanager
+    async def _kept(self, installation_id: int, holder: UUID) -> AsyncIterator[None]:
+        """Keep the turn while the write takes. Raises GitHubUnavailableError where it was lost: another one may write now."""
+        lease, loop = self._settings.lease, asyncio.get_running_loop()
+
+        async def keep() -> None:
+            while True:
+                await asyncio.sleep(lease / RENEWED)
+                asked = loop.time()
+                try:
+                    mine = await self._turns.renew(installation_id, holder, lease)
+                except StorageUnavailableError:
+                    continue
+                limit.reschedule(asked + lease if mine else asked)
+
+        try:
+            async with asyncio.timeout(lease) as limit:
+                keeper = asyncio.create_task(keep())
+                try:
+                    yield
+                finally:
+                    keeper.cancel()
+                    await asyncio.gather(keeper, return_exceptions=True)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise GitHubUnavailableError("the turn to write was lost") from None
+
+    async def _end(self, installation_id: int, holder: UUID) -> None:
+        """Give the turn back; where that fails it runs out by itself, and what was written stays written."""
+        try:
+            await self._turns.end(installation_id, holder)
+        except StorageUnavailableError as error:
+            log.warning("turn_not_ended", reason=str(error))
+
+
+def too_fast(wait: Wait) -> RateLimitedError:
+    """What a write that may not start now is told."""
+    said = "our own pace: the next write" if wait.pause is None else "GitHub asked for a pause: no write"
+    return RateLimitedError(
+        f"{said} in {wait.seconds:.1f} s",
+        status=0,
+        retry_after=wait.seconds,
+        resume_at=wall_clock() + timedelta(seconds=wait.seconds),
+        secondary=wait.pause is not None and wait.pause.secondary,
+    )
+
+
+@dataclass(slots=True)
+class Turn:
+    """The writes of one installation."""
+
+    writes: deque[Written] = field(default_factory=deque)
+    holder: UUID | None = None
+    held_until: float | None = None
+    place: float | None = None
+
+    def forget_before(self, moment: float) -> None:
+        """Drop what no window reaches any more."""
+        while self.writes and self.writes[0].at < moment:
+            self.writes.popleft()
+
+
+class MemoryTurns:
+    """Turns of one process; see `Turns`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` is in seconds and never goes back."""
+        self._clock = clock
+        self._turns: dict[int, Turn] = {}
+
+    async def take(
+        self, installation_id: int, holder: UUID, kind: Kind, pace: WritePace, patience: float
+    ) -> Wait | None:
+        """Begin a write where one may begin now."""
+        turn, now = self._turn(installation_id), self._clock()
+        turn.forget_before(now - HOUR)
+        writing = Writing(turn.writes, turn.held_until, turn.place)
+        wait = wait_for_turn(pace, writing, kind, now)
+        if wait > patience:
+            turn.place = place_after(pace, writing, wait, now)
+            return Wait(turn.place - now)
+        if wait > 0:
+            return Wait(wait)
+        turn.holder, turn.held_until = holder, now + pace.lease
+        turn.writes.append(Written(now, kind))
+        return None
+
+    async def renew(self, installation_id: int, holder: UUID, lease: float) -> bool:
+        """Keep the turn."""
+        turn = self._turn(installation_id)
+        if turn.holder != holder:
+            return False
+        turn.held_until = self._clock() + lease
+        return True
+
+    async def end(self, installation_id: int, holder: UUID) -> None:
+        """A write counts from its end, so that a slow network cannot bring two of them to GitHub side by side."""
+        turn = self._turn(installation_id)
+        if turn.holder == holder:
+            turn.writes[-1] = replace(turn.writes[-1], at=self._clock())
+            turn.holder = turn.held_until = None
+
+    def _turn(self, installation_id: int) -> Turn:
+        if installation_id not in self._turns and len(self._turns) >= IDLE_LANES:
+            for turn in self._turns.values():
+                turn.forget_before(self._clock() - HOUR)
+            self._turns = {key: turn for key, turn in self._turns.items() if turn.writes}
+        return self._turns.setdefault(installation_id, Turn())
+
+
 class MemoryPauses:
-    """Pauses of one process."""
+    """Pauses of one process; see `Pauses`."""
 
     def __init__(self) -> None:
         """None yet."""
@@ -196,6 +255,8 @@ class MemoryPauses:
         """The last pause, None where there was none."""
         return self._pauses.get(installation_id)
 
-    async def set(self, installation_id: int, pause: Pause) -> None:
-        """Keep it."""
+    async def add(self, installation_id: int, error: RateLimitedError) -> Pause:
+        """Stay silent as the error says."""
+        pause = next_pause(self._pauses.get(installation_id), error, wall_clock())
         self._pauses[installation_id] = pause
+        return pause

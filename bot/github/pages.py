@@ -5,9 +5,9 @@ from typing import Any
 
 from yarl import URL
 
+from bot.core.pace import Kind
 from bot.github.answers import part, unusable
 from bot.github.client import Answer, Request
-from bot.github.pace import Kind
 
 PER_PAGE = 100
 """Rows on a page, the most that GitHub gives."""

@@ -23,13 +23,14 @@ REMEMBERED = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that was answered; `at` is in monotonic seconds."""
+    """One request that was answered; `began` and `at`, its end, are in monotonic seconds."""
 
     method: str
     path: str
     status: int
     at: float
     authorization: str = field(repr=False)
+    began: float = 0.0
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class Sandbox:
 
     @web.middleware
     async def _serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        status = 0
+        status, began = 0, time.monotonic()
         try:
             fault = next((item for item in self.faults if item.takes(request)), None)
             response = await (
@@ -67,7 +68,8 @@ class Sandbox:
             status = response.status
         finally:
             authorization = request.headers.get("Authorization", "")
-            self.calls.append(Call(request.method, request.path, status, time.monotonic(), authorization))
+            ended = time.monotonic()
+            self.calls.append(Call(request.method, request.path, status, ended, authorization, began))
         response.headers.setdefault("X-RateLimit-Limit", "5000")
         response.headers.setdefault("X-RateLimit-Remaining", "4771")
         response.headers.setdefault("X-RateLimit-Reset", str(int(time.time()) + 3600))

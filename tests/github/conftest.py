@@ -10,11 +10,11 @@ from aiohttp.test_utils import TestServer
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from bot.core.pace import WritePace
 from bot.core.records import Repository, RepositoryState
 from bot.github.app import GitHubApp
 from bot.github.auth import AppKeys
 from bot.github.client import Api
-from bot.github.pace import WritePace
 
 APP_ID = 4711
 INSTALLATION = 7

@@ -20,10 +20,12 @@ from bot.core.errors import (
     RefusedError,
     SuspendedError,
 )
+from bot.core.pace import Kind, Pause, WritePace
 from bot.github.access import Access, AppAccess
 from bot.github.auth import AppKeys
 from bot.github.client import Api, Client, Request, Wire, get
-from bot.github.pace import Kind, MemoryPauses, Pace, Pause, WritePace
+from bot.github.errors import limited
+from bot.github.pace import MemoryPauses, Pace
 from bot.github.tokens import Tokens
 
 from .conftest import APP_ID, INSTALLATION, MINT, Reply
@@ -187,8 +189,7 @@ async def test_nothing_is_sent_inside_a_pause(server, access, wire, pauses, repl
     server.on("POST", f"/app/installations/{INSTALLATION + 1}/access_tokens", Reply(201, token()))
     server.on("GET", "/thing", Reply(body={}))
     await other.send(READ)
-    ended = datetime.now(UTC) - timedelta(seconds=1)
-    await pauses.set(INSTALLATION, Pause(ended, 60.0, True))
+    pauses._pauses[INSTALLATION] = Pause(datetime.now(UTC) - timedelta(seconds=1), 60.0, True)
     await access.send(READ)
 
 
@@ -198,7 +199,7 @@ def token():
 
 async def test_a_stored_pause_holds_after_a_restart(server, session, api, pem):
     pauses = MemoryPauses()
-    await pauses.set(INSTALLATION, Pause(datetime.now(UTC) + timedelta(seconds=50), 60.0, True))
+    await pauses.add(INSTALLATION, limited("x", 429, 50.0, datetime.now(UTC), secondary=True))
     wire = Wire(session, api, pauses)
     tokens = Tokens(AppAccess(wire, AppKeys(APP_ID, [pem])).mint)
     with pytest.raises(RateLimitedError):

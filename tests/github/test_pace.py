@@ -1,14 +1,13 @@
 import asyncio
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from bot.core.errors import RateLimitedError
+from bot.core.errors import GitHubUnavailableError, RateLimitedError, StorageUnavailableError
+from bot.core.pace import Kind, WritePace
 from bot.github import pace as module
-from bot.github.pace import Kind, Pace, Pause, WritePace, Written, next_pause, wait_before
+from bot.github.pace import MemoryTurns, Pace
 
-NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 USUAL = WritePace()
 
 
@@ -33,29 +32,7 @@ def clock():
 
 @pytest.fixture
 def pace(clock):
-    return Pace(USUAL, clock, clock.sleep)
-
-
-def comments(*times):
-    return [Written(at, Kind.COMMENT) for at in times]
-
-
-@pytest.mark.parametrize(
-    ("writes", "kind", "wait"),
-    [
-        ([], Kind.COMMENT, 0.0),
-        (comments(99.0), Kind.COMMENT, 2.0),
-        (comments(99.5), Kind.WRITE, 0.5),
-        ([Written(99.5, Kind.WRITE)], Kind.COMMENT, 0.5),
-        ([*comments(98.0), Written(99.9, Kind.WRITE)], Kind.COMMENT, 1.0),
-        (comments(97.0), Kind.COMMENT, 0.0),
-        (comments(*(41.0 + 3 * n for n in range(19))), Kind.COMMENT, 0.0),
-        (comments(*(40.5 + 3 * n for n in range(20))), Kind.COMMENT, 0.5),
-        ([Written(80.0 + n, Kind.WRITE) for n in range(20)], Kind.WRITE, 40.0),
-    ],
-)
-def test_wait_before_a_write(writes, kind, wait):
-    assert wait_before(USUAL, writes, kind, 100.0) == pytest.approx(wait)
+    return Pace(USUAL, None, clock, clock.sleep)
 
 
 async def test_an_hour_of_writing_stays_within_every_limit(pace, clock):
@@ -148,39 +125,97 @@ async def test_idle_installations_are_forgotten(pace, clock, monkeypatch):
     await clock.sleep(1_801)
     async with pace.slot(9, Kind.WRITE):
         pass
-    assert set(pace._lanes) == {0, 9}
+    assert set(pace._turns._turns) == {0, 9}
+    assert set(pace._locks) == {9}
 
 
-def secondary(seconds, at=NOW):
-    return RateLimitedError(
-        "x", status=403, retry_after=seconds, resume_at=at + timedelta(seconds=seconds), secondary=True
-    )
+async def test_of_those_that_come_back_none_comes_in_vain(pace, clock):
+    """Ten that were told to come back, each at the moment it was told: all are let in at once."""
+    async with pace.slot(7, Kind.COMMENT):
+        pass
+    told = []
+    for _ in range(10):
+        with pytest.raises(RateLimitedError) as raised:
+            async with pace.slot(7, Kind.COMMENT):
+                pytest.fail("went on")
+        told.append(clock.now + raised.value.retry_after)
+    assert all(later - earlier >= 3.0 - 1e-6 for earlier, later in pairwise(told))
+    for moment in told:
+        clock.now = moment + 0.01
+        async with pace.slot(7, Kind.COMMENT):
+            assert clock.now == moment + 0.01
 
 
-def paused(length, ended, *, kind=True):
-    return Pause(NOW - timedelta(seconds=ended), length, kind)
+class Unsteady(MemoryTurns):
+    """A keeper of turns that can be out of reach, or give a turn to somebody else."""
+
+    def __init__(self):
+        super().__init__()
+        self.away, self.renewals, self.lost = False, 0, False
+
+    async def renew(self, installation_id, holder, lease):
+        self.renewals += 1
+        if self.away:
+            raise StorageUnavailableError("away")
+        return not self.lost and await super().renew(installation_id, holder, lease)
+
+    async def end(self, installation_id, holder):
+        if self.away:
+            raise StorageUnavailableError("away")
+        await super().end(installation_id, holder)
 
 
-@pytest.mark.parametrize(
-    ("previous", "length"),
-    [
-        (None, 60.0),
-        (paused(60.0, 10), 120.0),
-        (paused(240.0, 10), 480.0),
-        (paused(3_000.0, 10), 3_600.0),
-        (paused(60.0, 61), 60.0),
-        (paused(600.0, 10, kind=False), 60.0),
-    ],
-)
-def test_a_secondary_limit_that_comes_back_doubles_the_pause(previous, length):
-    assert next_pause(previous, secondary(60.0), NOW) == Pause(NOW + timedelta(seconds=length), length, True)
+BRIEF = WritePace(0.0, 1_000, 1_000, lease=0.3)
 
 
-def test_requests_that_were_under_way_together_do_not_double_it():
-    first = next_pause(None, secondary(60.0), NOW)
-    assert next_pause(first, secondary(60.0), NOW) == first
+async def test_a_write_that_takes_longer_than_its_lease_keeps_its_turn():
+    turns = Unsteady()
+    async with Pace(BRIEF, turns).slot(7, Kind.WRITE):
+        held = turns._turns[7].held_until
+        while turns.renewals < 5:
+            await asyncio.sleep(0.01)
+    assert held < turns._turns[7].writes[-1].at
 
 
-def test_a_pause_never_gets_shorter():
-    long = Pause(NOW + timedelta(seconds=500), 500.0, True)
-    assert next_pause(long, secondary(60.0), NOW) is long
+@pytest.mark.parametrize("fault", ["away", "lost"])
+async def test_a_write_whose_turn_is_lost_is_broken_off_and_may_have_been_made(fault):
+    turns = Unsteady()
+    setattr(turns, fault, True)
+    with pytest.raises(GitHubUnavailableError, match="turn to write was lost") as raised:
+        async with Pace(BRIEF, turns).slot(7, Kind.WRITE):
+            await asyncio.Event().wait()
+    assert raised.value.sent
+
+
+async def test_what_was_written_stays_written_where_the_turn_cannot_be_given_back():
+    turns = Unsteady()
+    async with Pace(BRIEF, turns).slot(7, Kind.WRITE):
+        turns.away = True
+
+
+async def test_the_time_out_of_a_write_is_its_own():
+    with pytest.raises(TimeoutError, match="mine"):
+        async with Pace(BRIEF).slot(7, Kind.WRITE):
+            raise TimeoutError("mine")
+
+
+async def test_a_turn_that_came_when_nobody_waited_any_more_is_given_back():
+    class Slow(MemoryTurns):
+        async def take(self, *given):
+            taken = await super().take(*given)
+            await asyncio.sleep(60)
+            return taken
+
+    turns = Slow()
+    pace = Pace(BRIEF, turns)
+
+    async def write():
+        async with pace.slot(7, Kind.WRITE):
+            pytest.fail("went on")
+
+    task = asyncio.create_task(write())
+    while 7 not in turns._turns:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert turns._turns[7].holder is None
