@@ -41,6 +41,8 @@ MAX_LIMIT = 10
 PREFIXES = ("/dejaview", "/dv")
 STATES = ("open", "closed", "all")
 ACTIONS = ("status", "refresh")
+MOST_DAYS = 365
+DAYS = re.compile("([1-9][0-9]{0,2})d")
 TRAILING = ".,;:!?)("
 """What people put behind a word; it is no part of a name or number."""
 
@@ -67,6 +69,8 @@ USAGE = {
     "duplicate": "duplicate of #N",
     "not-duplicate": "not-duplicate [of #N]",
     "index": "index [status|refresh]",
+    "pause": "pause [DAYSd]",
+    "resume": "resume",
 }
 """Every command by its name, and how it is written."""
 
@@ -90,6 +94,7 @@ class Command:
     limit: int = DEFAULT_LIMIT
     state: str = "all"
     action: str = ""  # of `index`
+    days: int | None = None  # of `pause`; None is until `resume`
 
 
 class _TooLongError(Exception):
@@ -236,6 +241,8 @@ def may(name: str, role: Role, config: Config, *, is_author: bool) -> bool:
             return role >= Role.TRIAGE or is_author or config.commands.allow.similar == "anyone"
         case "check" | "duplicate" | "not-duplicate":
             return role >= Role.TRIAGE or is_author
+        case "pause" | "resume":
+            return role >= Role.MAINTAIN
         case _:
             return role >= Role.TRIAGE
 
@@ -252,6 +259,8 @@ def parse(call: Call, full_name: str, issue_number: int) -> Command:
             return similar(call)
         case "index":
             return index(call)
+        case "pause":
+            return pause(call)
         case "why" | "duplicate" | "not-duplicate":
             return about_other(call, full_name, issue_number)
     if call.args:
@@ -289,6 +298,16 @@ def index(call: Call) -> Command:
     if len(call.args) > 1 or action not in ACTIONS:
         raise usage(call, "That is not understood.")
     return Command(call.name, action=action)
+
+
+def pause(call: Call) -> Command:
+    """`pause [DAYSd]`: for so many days, or until `resume`."""
+    if not call.args:
+        return Command(call.name)
+    match = DAYS.fullmatch(call.args[0].lower())
+    if len(call.args) > 1 or match is None or int(match[1]) > MOST_DAYS:
+        raise usage(call, f"How long is given in days, 1d to {MOST_DAYS}d.")
+    return Command(call.name, days=int(match[1]))
 
 
 def about_other(call: Call, full_name: str, issue_number: int) -> Command:

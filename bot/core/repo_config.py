@@ -110,9 +110,18 @@ DEFAULT = Config()
 """In force where there is no file, or an invalid one."""
 
 
-def settled(config: Config, verdict: str | None) -> Config:
-    """The config with its mode decided: `auto` does what the repository's back-test allows, or comments before there is one."""
-    return config if config.mode != "auto" else config.model_copy(update={"mode": verdict or "comment"})
+def settled(config: Config, verdict: str | None, wish: str | None = None) -> Config:
+    """The config with its mode decided.
+
+    `off` in the file stands. A `wish` for "shadow", given by command, stands above every other mode; one for "comment" above the
+    back-test's `verdict` alone. `auto` does what is left: what the back-test allows, or comment before there is one.
+    """
+    mode = config.mode
+    if wish == "shadow" and mode != "off":
+        mode = "shadow"
+    elif mode == "auto":
+        mode = wish or verdict or "comment"
+    return config.model_copy(update={"mode": mode})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from handlers.commands.duplicate import duplicate
 from handlers.commands.help import help_
 from handlers.commands.index import index
 from handlers.commands.not_duplicate import not_duplicate
+from handlers.commands.pause import pause, resume
 from handlers.commands.similar import similar
 from handlers.commands.why import why
 from handlers.invocation import Ack, Invocation
@@ -18,6 +19,8 @@ COMMANDS: Mapping[str, Callable[[Context, Invocation], Awaitable[Ack]]] = {
     "help": help_,
     "index": index,
     "not-duplicate": not_duplicate,
+    "pause": pause,
+    "resume": resume,
     "similar": similar,
     "why": why,
 }

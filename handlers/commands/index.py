@@ -19,6 +19,9 @@ async def index(ctx: Context, call: Invocation) -> Ack:
         return Ack.STARTED
     key = (repository.account_id, repository.id)
     count, last = await ctx.services.issues.count(*key), await ctx.services.backtests.get(*key)
-    body = index_reply(ctx.services.marker_key, repository, call.issue.number, call.reply_key, count, last)
+    wish = repository.wish(ctx.services.clock())
+    body = index_reply(
+        ctx.services.marker_key, repository, call.issue.number, call.reply_key, count, last, wish
+    )
     await write_comment(ctx, repository, call.issue.number, call.reply_key, body)
     return Ack.DONE

@@ -191,6 +191,9 @@ def test_of_an_edit_only_new_commands_count(before, after, expected):
         ("/dv not-duplicate of #12", Command("not-duplicate", 12)),
         ("/dv index", Command("index", action="status")),
         ("/dv index Refresh", Command("index", action="refresh")),
+        ("/dv pause", Command("pause")),
+        ("/dv pause 365D", Command("pause", days=365)),
+        ("/dv resume", Command("resume")),
         pytest.param("/dv duplicate of #12 @org/team", Command("duplicate", 12), id="C17"),
     ],
 )
@@ -249,6 +252,11 @@ def test_a_command_is_understood(line, expected):
         pytest.param("/dv similar repo:org", "Only this repository", id="similar-repo"),
         pytest.param("/dv index rebuild", "not understood", id="index"),
         pytest.param("/dv index status refresh", "not understood", id="index-two"),
+        pytest.param("/dv pause 0d", "1d to 365d", id="pause-none"),
+        pytest.param("/dv pause 366d", "1d to 365d", id="pause-long"),
+        pytest.param("/dv pause 7", "1d to 365d", id="pause-unit"),
+        pytest.param("/dv pause 7d 8d", "1d to 365d", id="pause-two"),
+        pytest.param("/dv resume now", "takes nothing", id="resume-more"),
         pytest.param("/dv check #1", "takes nothing", id="check"),
         pytest.param("/dv help me", "takes nothing", id="help"),
     ],
@@ -261,13 +269,14 @@ def test_a_command_that_breaks_a_rule_is_explained_and_not_echoed(line, rule):
     assert not set(markdown) & set('<>{}$%";')
 
 
+SILENCING = ("pause", "resume")
 OTHERS = ("similar", "check", "why", "duplicate", "not-duplicate", "index", "frobnicate")
 
 
 @pytest.mark.parametrize("role", [Role.TRIAGE, Role.WRITE, Role.MAINTAIN, Role.ADMIN])
 @pytest.mark.parametrize("name", [*USAGE, "frobnicate"])
-def test_triage_may_do_everything(name, role):
-    assert may(name, role, Config(), is_author=False)
+def test_triage_may_do_all_but_silence_the_bot(name, role):
+    assert may(name, role, Config(), is_author=False) is (name not in SILENCING or role >= Role.MAINTAIN)
 
 
 @pytest.mark.parametrize("role", [Role.NONE, Role.READ])
@@ -281,6 +290,8 @@ def test_triage_may_do_everything(name, role):
         ("duplicate", False, True),
         ("not-duplicate", False, True),
         ("index", False, False),
+        ("pause", False, False),
+        ("resume", False, False),
         ("frobnicate", False, False),
     ],
 )

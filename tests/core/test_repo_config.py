@@ -20,6 +20,7 @@ from bot.core.repo_config import (
     ConfigOk,
     Part,
     parse,
+    settled,
 )
 from tests.pace import allowed
 
@@ -281,3 +282,22 @@ def decided(content, asked):
 def test_the_decision_honours_the_file(content, asked, expected):
     found = decided(content, asked)
     assert found == expected if isinstance(expected, list) else expected in found
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict", "wish", "expected"),
+    [
+        ("auto", None, None, "comment"),
+        ("auto", "comment", None, "comment"),
+        ("auto", "shadow", None, "shadow"),
+        ("auto", "shadow", "comment", "comment"),
+        ("auto", "comment", "shadow", "shadow"),
+        ("comment", "shadow", None, "comment"),
+        ("comment", "comment", "shadow", "shadow"),
+        ("shadow", "comment", "comment", "shadow"),
+        ("off", "comment", "comment", "off"),
+        ("off", "comment", "shadow", "off"),
+    ],
+)
+def test_who_decides_whether_the_bot_comments(mode, verdict, wish, expected):
+    assert settled(Config(mode=mode), verdict, wish).mode == expected

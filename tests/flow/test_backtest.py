@@ -100,6 +100,15 @@ async def test_the_config_overrules_it(wrong):
     assert len(wrong.ours(issue)) == 1
 
 
+async def test_a_command_overrules_it(wrong):
+    issue = wrong.github.open_issue(wrong.repository, "ron", "What else", "A question about nothing at all.")
+    assert await wrong.command(issue, "anna", "/dejaview resume") == (["eyes", "+1"], [])
+    again = await wrong.report_again(0)
+    assert len(wrong.ours(again)) == 1
+    _, (reply,) = await wrong.command(issue, "tess", "/dejaview index status")
+    assert "By command I comment by myself" in reply
+
+
 async def test_the_command_line_shows_the_back_test(wrong):
     settings = wrong.process.base.settings
     process = await asyncio.create_subprocess_exec(

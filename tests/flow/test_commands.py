@@ -270,3 +270,37 @@ async def test_labels_come_and_go(open_stage):
     assert issue.labels == []
     await stage.command(issue, "tess", "/dejaview duplicate of #1")
     assert issue.labels == ["dup"]
+
+
+async def test_a_pause_is_silence_until_it_ends(stage, issue):
+    assert await stage.command(issue, "will", "/dejaview pause") == (["confused"], [])
+    assert await stage.command(issue, "anna", "/dejaview pause 7d") == (["eyes", "+1"], [])
+    silent = await stage.report_again(1)
+    assert stage.ours(silent) == []
+    assert "shadow mode" in (await stage.suggestion(silent.number)).reason
+    _, (reply,) = await stage.command(issue, "tess", "/dejaview index status")
+    assert "Paused by command until 20" in reply
+    async with stage.database.system() as connection:
+        await connection.execute("UPDATE repositories SET override_until = now()")
+    spoken = await stage.report_again(2)
+    assert len(stage.ours(spoken)) == 1
+
+
+async def test_a_pause_without_an_end_is_ended_by_resume(stage, issue):
+    await stage.command(issue, "anna", "/dejaview pause")
+    silent = await stage.report_again(1)
+    _, (reply,) = await stage.command(issue, "tess", "/dejaview index status")
+    assert "Paused by command until `/dejaview resume`" in reply
+    await stage.command(issue, "anna", "/dejaview resume")
+    spoken = await stage.report_again(2)
+    assert (len(stage.ours(silent)), len(stage.ours(spoken))) == (0, 1)
+
+
+@pytest.mark.parametrize("mode", ["shadow", "off"])
+async def test_what_the_file_says_is_not_resumed(open_stage, mode):
+    stage = await open_stage()
+    await stage.install(stage.new_repository(config=f"mode: {mode}\n".encode()))
+    issue = await stage.report_again(0)
+    reactions, (reply,) = await stage.command(issue, "anna", "/dejaview resume")
+    assert reactions == ["eyes", "confused"]
+    assert f"`mode: {mode}`" in reply
