@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from bot.core.hashing import content_hash
+from bot.core.kept import Batch, Kept, Words, lines_in, terms_in
 from bot.core.ports import Saved
 from bot.core.records import Issue, StoredIssue, Vector
+from bot.core.scoring import SCORER
 from bot.core.text import sanitise
 from storage.database import Database
 from storage.queries import load
@@ -19,6 +21,9 @@ SQL = load("issues")
 
 BATCH = 200
 """Issues that `stream` reads at a time: below 15 MB where every body is as long as it may be."""
+
+KEPT = 2_000
+"""Issues that `read` reads at a time: some 8 MB where none has to be read by its text."""
 
 FIELDS = (
     "number",
@@ -92,8 +97,9 @@ class Issues:
         repository_id: int,
         model: str,
         vectors: Mapping[int, tuple[bytes, Vector, Vector]],
+        words: Mapping[int, Words] | None = None,
     ) -> None:
-        """Keep title and text vectors, where the text is still the one they were made from."""
+        """Keep title and text vectors and words, where the text is still the one they were made from."""
         hashes = [digest for digest, _, _ in vectors.values()]
         titles = [bytes_of(title) for _, title, _ in vectors.values()]
         texts = [bytes_of(text) for _, _, text in vectors.values()]
@@ -102,7 +108,7 @@ class Issues:
             last = await connection.fetchval(SQL["lock_repository"], *key)
             if last is None:
                 return
-            values = (model, list(vectors), hashes, titles, texts)
+            values = (model, list(vectors), hashes, titles, texts, *word_columns(list(vectors), words or {}))
             if await connection.fetch(SQL["set_vectors"], *key, last + 1, *values):
                 await connection.execute(SQL["set_revision"], *key, last + 1)
 
@@ -126,6 +132,21 @@ class Issues:
             if len(rows) < BATCH:
                 return
 
+    async def read(
+        self, account_id: int, repository_id: int, *, after_revision: int = 0
+    ) -> AsyncIterator[Batch]:
+        """All issues whose revision is above, as `stream` has them, but with kept words instead of text where there are any."""
+        place = (after_revision, 2**31 - 1)
+        while True:
+            async with self._database.account(account_id) as connection:
+                row = await connection.fetchrow(SQL["read"], account_id, repository_id, *place, KEPT, SCORER)
+            others = await self.get(account_id, repository_id, row["others"]) if row["others"] else {}
+            if row["issues"]:
+                yield Batch(kept_of(row) if row["numbers"] else None, others, row["revision"])
+                place = (row["revision"], row["number"])
+            if row["issues"] < KEPT:
+                return
+
     async def removed_since(self, account_id: int, repository_id: int, after_revision: int) -> list[int]:
         """Numbers of issues that left since that revision, and did not come back."""
         async with self._database.account(account_id) as connection:
@@ -145,6 +166,24 @@ class Issues:
             if rows:
                 await connection.execute(SQL["set_revision"], *key, last + 1)
         return [row["number"] for row in rows if row["there"]]
+
+    async def leave(self, account_id: int, repository_id: int, numbers: Sequence[int]) -> list[int]:
+        """Take issues out that are not wanted; they may come back. Returns those there were."""
+        key = (account_id, repository_id)
+        async with self._database.account(account_id) as connection:
+            last = await connection.fetchval(SQL["lock_repository"], *key)
+            if last is None:
+                return []
+            rows = await connection.fetch(SQL["leave"], *key, last + 1, sorted(set(numbers)))
+            if rows:
+                await connection.execute(SQL["set_revision"], *key, last + 1)
+        return sorted(row["number"] for row in rows)
+
+    async def tombstones(self, account_id: int, repository_id: int, numbers: Sequence[int]) -> list[int]:
+        """Which of these were deleted."""
+        async with self._database.account(account_id) as connection:
+            rows = await connection.fetch(SQL["tombstones"], account_id, repository_id, list(numbers))
+        return [row["number"] for row in rows]
 
     async def count(self, account_id: int, repository_id: int) -> int:
         """How many issues are stored."""
@@ -191,6 +230,31 @@ def stored_of(row: Mapping[str, Any]) -> StoredIssue:
     """A row as what the index keeps."""
     return StoredIssue(
         issue_of(row), row["revision"], vector_of(row["title_vector"]), vector_of(row["text_vector"])
+    )
+
+
+def word_columns(numbers: Sequence[int], words: Mapping[int, Words]) -> list[list[Any]]:
+    """Words as one array a column; nulls where an issue has none."""
+    found = [words.get(number) for number in numbers]
+    return [
+        [item and item.terms for item in found],
+        [item and item.lines for item in found],
+        [item and item.thin for item in found],
+        [item and SCORER for item in found],
+    ]
+
+
+def kept_of(row: Mapping[str, Any]) -> Kept:
+    """The issues of one batch whose words are kept."""
+    columns = {name: row[name] for name in ("numbers", "created", "authors", "asks", "digests")}
+    return Kept(
+        **columns,
+        terms=terms_in(row["terms"]),
+        term_counts=row["term_counts"],
+        lines=lines_in(row["lines"]),
+        line_counts=row["line_counts"],
+        titles=np.frombuffer(row["titles"], "<f4").reshape(len(row["numbers"]), -1),
+        texts=np.frombuffer(row["texts"], "<f4").reshape(len(row["numbers"]), -1),
     )
 
 

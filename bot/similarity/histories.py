@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from bot.core.boilerplate import keys_of
 from bot.core.hashing import content_hash
+from bot.core.kept import Batch, asks_of
 from bot.core.lexical import bag_of
-from bot.core.ports import Issues
+from bot.core.ports import Issues, Whitenings
 from bot.core.records import Issue, Repository, StoredIssue, Vector
-from bot.core.text import too_thin
 from bot.similarity.history import Entry, History
 
 CAPACITY = 256 * 1024 * 1024
@@ -34,8 +34,12 @@ class Held:
 class Histories:
     """A cache by repository id, least recently used out first. PostgreSQL stays the truth: losing one costs time only."""
 
-    def __init__(self, issues: Issues, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self, issues: Issues, whitenings: Whitenings | None = None, capacity: int = CAPACITY
+    ) -> None:
+        """Without `whitenings` each process fits its own."""
         self._issues = issues
+        self._whitenings = whitenings
         self._capacity = capacity
         self._held: OrderedDict[int, Held] = OrderedDict()
 
@@ -63,30 +67,64 @@ class Histories:
         """Ids of the repositories in memory, least recently used first."""
         return list(self._held)
 
+    def bytes(self) -> int:
+        """An estimate of the memory of all of them together."""
+        return sum(held.bytes for held in self._held.values())
+
     async def _update(self, repository: Repository, held: Held) -> None:
         """Bring in what changed since the last look, then take out what left."""
         since, latest, seen = held.revision, held.revision, set[int]()
-        async for batch in self._issues.stream(repository.account_id, repository.id, after_revision=since):
-            for start in range(0, len(batch), CHUNK):
-                await asyncio.to_thread(keep, held.history, batch[start : start + CHUNK])
-            seen.update(stored.issue.number for stored in batch)
-            latest = max([latest, *(stored.revision for stored in batch)])
+        async for batch in ahead(
+            self._issues.read(repository.account_id, repository.id, after_revision=since)
+        ):
+            if batch.kept is not None:
+                await asyncio.to_thread(held.history.extend, batch.kept)
+                seen.update(batch.kept.numbers)
+            others = list(batch.others.values())
+            for start in range(0, len(others), CHUNK):
+                await asyncio.to_thread(keep, held.history, others[start : start + CHUNK])
+            seen.update(batch.others)
+            latest = batch.revision
         gone = set(await self._issues.removed_since(repository.account_id, repository.id, since))
         if back := gone & seen:  # left to make room and came back: the later of the two holds
             gone -= (await self._issues.get(repository.account_id, repository.id, sorted(back))).keys()
         held.history.remove(gone)
         held.revision = latest  # only now: an update that broke off is made again from its start
         if seen or gone:
-            await asyncio.to_thread(held.history.refit)
+            await self._refit(repository, held.history)
+        if seen or gone or not held.bytes:
             held.bytes = held.history.size()
+
+    async def _refit(self, repository: Repository, history: History) -> None:
+        """Fit to what there is now, unless that was done before."""
+        basis = await asyncio.to_thread(history.basis) if self._whitenings else None
+        if self._whitenings is None or basis is None:
+            await asyncio.to_thread(history.refit)
+            return
+        fitted = await self._whitenings.get(repository.account_id, repository.id, basis)
+        await asyncio.to_thread(history.refit, fitted)
+        if fitted is None and (made := history.vectors.whitening) is not None:
+            await self._whitenings.save(repository.account_id, repository.id, basis, made)
 
     def _shed(self, using: int) -> None:
         """Let the least recently used go until the rest fits; the one in use stays."""
         for repository_id in [key for key in self._held if key != using]:
-            if sum(held.bytes for held in self._held.values()) <= self._capacity:
+            if self.bytes() <= self._capacity:
                 return
             if not self._held[repository_id].lock.locked():
                 del self._held[repository_id]
+
+
+async def ahead(batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+    """The same batches, the next one being read while one is used."""
+    following = asyncio.ensure_future(anext(batches, None))
+    try:
+        while (batch := await following) is not None:
+            following = asyncio.ensure_future(anext(batches, None))
+            yield batch
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
 
 
 def keep(history: History, batch: Sequence[StoredIssue]) -> None:
@@ -98,8 +136,15 @@ def keep(history: History, batch: Sequence[StoredIssue]) -> None:
 def entry_of(history: History, issue: Issue, title: Vector | None, text: Vector | None) -> Entry:
     """An issue as an entry to keep; its new words become the history's."""
     terms = history.lexical.learn(bag_of(issue.title, issue.body))
-    asks = not (issue.author_is_bot or issue.is_pull_request or too_thin(issue.title, issue.body))
     created, digest = issue.created_at.timestamp(), content_hash(issue.title, issue.body)
     return Entry(
-        issue.number, created, issue.author_id or 0, asks, digest, terms, title, text, keys_of(issue.body)
+        issue.number,
+        created,
+        issue.author_id or 0,
+        asks_of(issue),
+        digest,
+        terms,
+        title,
+        text,
+        keys_of(issue.body),
     )

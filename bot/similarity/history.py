@@ -7,14 +7,18 @@ import numpy as np
 import numpy.typing as npt
 
 from bot.core.boilerplate import NOTHING, Keys, learn
+from bot.core.kept import Kept
 from bot.core.lexical import RARE, Bag, LexicalIndex, Matches, Terms
 from bot.core.records import Features, Vector
-from bot.core.scoring import POOL, fit_size, lexical_strength, score
+from bot.core.scoring import POOL, Whitening, fit_size, lexical_strength, score
 from bot.similarity.vectors import Cosines, Rows, Vectors
 
 SECONDS_A_DAY = 86_400.0
 OVERHEAD = 300
 """Bytes of bookkeeping an issue, beside its words and vectors."""
+
+EMPTY = 5_000
+"""Bytes of a history without issues."""
 
 COMMON_SHARE = 20
 """A word that more than one issue in so many has is no evidence."""
@@ -83,16 +87,35 @@ class History:
 
     def put(self, entry: Entry) -> None:
         """Keep an issue, or replace it. Call `refit` when a batch is done."""
-        row = self._row.get(entry.number)
-        if row is None:
-            row = self._row[entry.number] = self._free.pop() if self._free else len(self._row)
-        if row >= len(self._columns):
-            self._columns = np.concatenate([self._columns, np.zeros(len(self._columns), COLUMNS)])
+        row = self._place(entry.number)
         self._columns[row] = (entry.number, entry.created, entry.author, entry.asks)
         self._digests[row] = entry.digest
         self._lines[row] = entry.lines
         self.lexical.put(row, entry.terms)
         self.vectors.put(row, entry.title, entry.text)
+
+    def extend(self, kept: Kept) -> None:
+        """Keep many issues, or replace them. Call `refit` when all are there."""
+        self.remove(number for number in kept.numbers if number in self._row)
+        rows = [self._place(number) for number in kept.numbers]
+        for name, values in zip(
+            COLUMNS.names or (), (kept.numbers, kept.created, kept.authors, kept.asks), strict=True
+        ):
+            self._columns[name][rows] = values
+        self._digests.update(zip(rows, kept.digests, strict=True))
+        lines = np.split(kept.lines, np.cumsum(kept.line_counts)[:-1])
+        self._lines.update(zip(rows, lines, strict=True))
+        self.lexical.extend(rows, kept.terms, kept.term_counts)
+        self.vectors.extend(rows, kept.titles, kept.texts)
+
+    def _place(self, number: int) -> int:
+        """The row of an issue, a new one where it has none."""
+        row = self._row.get(number)
+        if row is None:
+            row = self._row[number] = self._free.pop() if self._free else len(self._row)
+        if row >= len(self._columns):
+            self._columns = np.concatenate([self._columns, np.zeros(len(self._columns), COLUMNS)])
+        return row
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Drop issues; unknown numbers are fine."""
@@ -105,15 +128,24 @@ class History:
                 del self._digests[row], self._lines[row]
                 self._free.append(row)
 
-    def refit(self) -> None:
-        """Fit the whitening and learn the boilerplate anew where the history has outgrown them."""
+    def basis(self) -> bytes | None:
+        """Names what the whitening is to be fitted to; None where it has not been outgrown."""
+        return self.vectors.basis(self._oldest_first()) if self.vectors.outgrown else None
+
+    def refit(self, fitted: Whitening | None = None) -> None:
+        """Fit the whitening and learn the boilerplate anew where the history has outgrown them.
+
+        `fitted` is a whitening that was fitted to the same issues before (`basis`).
+        """
         if (size := fit_size(len(self))) not in (0, self._learned_from):
             self._learned_from = size
             rows = [self._row[number] for number in self.numbers()[:size]]
             authors = self._columns["author"][rows].tolist()
             self.boilerplate = learn([self._lines[row] for row in rows], authors)
-        if self.vectors.outgrown:
-            self.vectors.refit(np.array([self._row[number] for number in self.numbers()], np.intp))
+        if self.vectors.outgrown and fitted is not None:
+            self.vectors.adopt(fitted, self._oldest_first())
+        elif self.vectors.outgrown:
+            self.vectors.refit(self._oldest_first())
 
     def numbers(self) -> list[int]:
         """All numbers, oldest first."""
@@ -190,7 +222,10 @@ class History:
     def size(self) -> int:
         """An estimate of the bytes held."""
         lines = sum(item.nbytes for item in self._lines.values())
-        return self.lexical.size() + self.vectors.size() + lines + OVERHEAD * len(self)
+        return self.lexical.size() + self.vectors.size() + lines + OVERHEAD * len(self) + EMPTY
+
+    def _oldest_first(self) -> Rows:
+        return np.array([self._row[number] for number in self.numbers()], np.intp)
 
     def _rows(self, numbers: Iterable[int]) -> list[int]:
         return [self._row[number] for number in numbers if number in self._row]

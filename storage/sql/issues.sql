@@ -37,7 +37,11 @@ WITH given AS (
         content_hash = excluded.content_hash,
         title_vector = CASE WHEN old.content_hash = excluded.content_hash THEN old.title_vector END,
         text_vector = CASE WHEN old.content_hash = excluded.content_hash THEN old.text_vector END,
-        model = CASE WHEN old.content_hash = excluded.content_hash THEN old.model END
+        model = CASE WHEN old.content_hash = excluded.content_hash THEN old.model END,
+        terms = CASE WHEN old.content_hash = excluded.content_hash THEN old.terms END,
+        lines = CASE WHEN old.content_hash = excluded.content_hash THEN old.lines END,
+        thin = CASE WHEN old.content_hash = excluded.content_hash THEN old.thin END,
+        scorer = CASE WHEN old.content_hash = excluded.content_hash THEN old.scorer END
     WHERE old.account_id = $1 AND old.updated_at <= excluded.updated_at
       AND (old.github_id, old.content_hash, old.state, old.state_reason, old.author, old.author_id, old.author_is_bot,
            old.labels, old.is_pull_request, old.locked, old.reactions, old.created_at, old.updated_at, old.closed_at)
@@ -78,9 +82,12 @@ WHERE account_id = $1 AND repository_id = $2 AND number = ANY($3::integer[]) AND
 SELECT * FROM issues WHERE account_id = $1 AND repository_id = $2 AND number = ANY($3::integer[]);
 
 -- name: set_vectors
--- Vectors of texts that are still the same.
-UPDATE issues SET title_vector = given.title_vector, text_vector = given.text_vector, model = $4, revision = $3
-FROM unnest($5::integer[], $6::bytea[], $7::bytea[], $8::bytea[]) AS given (number, content_hash, title_vector, text_vector)
+-- Vectors of texts that are still the same, and their words where they are given.
+UPDATE issues SET
+    title_vector = given.title_vector, text_vector = given.text_vector, model = $4, revision = $3,
+    terms = given.terms, lines = given.lines, thin = given.thin, scorer = given.scorer
+FROM unnest($5::integer[], $6::bytea[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::boolean[], $12::text[])
+    AS given (number, content_hash, title_vector, text_vector, terms, lines, thin, scorer)
 WHERE issues.account_id = $1 AND issues.repository_id = $2
   AND issues.number = given.number AND issues.content_hash = given.content_hash
 RETURNING issues.number;
@@ -94,6 +101,28 @@ ORDER BY number LIMIT $4;
 -- The next batch after a revision and number. Revisions only rise, so a change meanwhile is met further on.
 SELECT * FROM issues WHERE account_id = $1 AND repository_id = $2 AND (revision, number) > ($3::bigint, $4::integer)
 ORDER BY revision, number LIMIT $5;
+
+-- name: read
+-- The next batch as `stream` has it, in one row and by column, where the words are those of this scorer ($6). The others'
+-- numbers come along.
+SELECT count(*) AS issues, (array_agg(revision))[count(*)] AS revision, (array_agg(number))[count(*)] AS number,
+       array_agg(number) FILTER (WHERE NOT kept) AS others,
+       array_agg(number) FILTER (WHERE kept) AS numbers,
+       array_agg(extract(epoch FROM created_at)::double precision) FILTER (WHERE kept) AS created,
+       array_agg(coalesce(author_id, 0)) FILTER (WHERE kept) AS authors,
+       array_agg(NOT (thin OR author_is_bot OR is_pull_request)) FILTER (WHERE kept) AS asks,
+       array_agg(content_hash) FILTER (WHERE kept) AS digests,
+       string_agg(terms, '') FILTER (WHERE kept) AS terms,
+       array_agg(octet_length(terms) / 10) FILTER (WHERE kept) AS term_counts,
+       string_agg(lines, '') FILTER (WHERE kept) AS lines,
+       array_agg(octet_length(lines) / 4) FILTER (WHERE kept) AS line_counts,
+       string_agg(title_vector, '') FILTER (WHERE kept) AS titles,
+       string_agg(text_vector, '') FILTER (WHERE kept) AS texts
+FROM (
+    SELECT *, scorer IS NOT DISTINCT FROM $6 AS kept FROM issues
+    WHERE account_id = $1 AND repository_id = $2 AND (revision, number) > ($3::bigint, $4::integer)
+    ORDER BY revision, number LIMIT $5
+) AS batch;
 
 -- name: removed_since
 -- Issues that left after a revision.
@@ -115,6 +144,23 @@ WITH gone AS (
     RETURNING number
 )
 SELECT number, EXISTS (SELECT FROM gone WHERE gone.number = buried.number) AS there FROM buried ORDER BY number;
+
+-- name: leave
+-- Issues that are not wanted: as if they had made room, so that they may come back.
+WITH gone AS (
+    DELETE FROM issues WHERE account_id = $1 AND repository_id = $2 AND number = ANY($4::integer[])
+    RETURNING number, github_id
+)
+INSERT INTO issue_removals (account_id, repository_id, number, kind, github_id, removed_at, revision)
+SELECT $1, $2, number, 'evicted', github_id, now(), $3 FROM gone
+ON CONFLICT (repository_id, number) DO UPDATE SET removed_at = excluded.removed_at, revision = excluded.revision
+WHERE issue_removals.account_id = $1
+RETURNING number;
+
+-- name: tombstones
+-- Of these numbers, those that were deleted.
+SELECT number FROM issue_removals
+WHERE account_id = $1 AND repository_id = $2 AND number = ANY($3::integer[]) AND kind = 'deleted' ORDER BY number;
 
 -- name: count
 -- How many issues are stored.
