@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bot.core.errors import SettingsError, StorageUnavailableError
 
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         "--precision-target", type=float, help="share of comments that have to be right, as 0.2"
     )
     backtest.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_admin(commands, shared)
     evaluate = commands.add_parser(
         "evaluate", help="measure retrieval quality on labelled trackers", parents=[shared]
     )
@@ -53,6 +55,27 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--project")
     evaluate.add_argument("--run-out", type=Path, metavar="FILE")
     return top
+
+
+def add_admin(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """The operator's commands."""
+    admin = commands.add_parser("admin", help="look after the queue and the index", parents=[shared])
+    actions = admin.add_subparsers(dest="action", required=True, metavar="ACTION")
+    jobs = actions.add_parser("jobs", help="dead jobs, and what goes nowhere")
+    verbs = jobs.add_subparsers(dest="verb", metavar="VERB")
+    verbs.add_parser("list", help="dead jobs with their reasons, and stuck accounts (the default)")
+    verbs.add_parser("show", help="everything about a job but its content").add_argument(
+        "job_id", type=int, metavar="ID"
+    )
+    retry = verbs.add_parser("retry", help="put dead jobs back with all their attempts")
+    which = retry.add_mutually_exclusive_group(required=True)
+    which.add_argument("job_id", type=int, nargs="?", metavar="ID")
+    which.add_argument("--all-dead", action="store_true")
+    verbs.add_parser("bury", help="end a job that waits or runs").add_argument(
+        "job_id", type=int, metavar="ID"
+    )
+    reconcile = actions.add_parser("reconcile", help="compare indexes with GitHub now, without comments")
+    reconcile.add_argument("--account", metavar="LOGIN", help="only this account's repositories")
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -124,6 +147,17 @@ def backtest(args: argparse.Namespace) -> int:
     return 0
 
 
+def admin(args: argparse.Namespace) -> int:
+    """`admin`."""
+    from bot.app import admin as administer
+    from bot.settings import load
+
+    settings = load(dict(os.environ), data_dir=args.data_dir)
+    given = {name: getattr(args, name, None) for name in ("verb", "job_id", "account")}
+    print(asyncio.run(administer(settings, args.action, **given)))
+    return 0
+
+
 def evaluate(args: argparse.Namespace) -> int:
     """`evaluate`."""
     from bot.settings import model_folder
@@ -148,6 +182,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "model": model,
     "demo": demo,
     "backtest": backtest,
+    "admin": admin,
     "evaluate": evaluate,
 }
 

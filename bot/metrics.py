@@ -1,6 +1,6 @@
 """What is counted, as Prometheus shows it. Labels have few values: no name of a tenant, repository or person."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -44,6 +44,32 @@ class Metrics:
             ("lane",),
             registry=self.registry,
         )
+        self._periodic = Gauge(
+            "deja_view_periodic_age_seconds",
+            "How long ago each kind of periodic work was done",
+            ("kind",),
+            registry=self.registry,
+        )
+        self._missed = Gauge(
+            "deja_view_missed_deliveries",
+            "Deliveries that GitHub has and we have not, by state",
+            ("state",),
+            registry=self.registry,
+        )
+        self._stuck = Gauge(
+            "deja_view_stuck",
+            "Accounts and repositories that nothing is done for",
+            ("what",),
+            registry=self.registry,
+        )
+        self._answers = Counter(
+            "deja_view_github_answers", "GitHub's answers by status", ("status",), registry=self.registry
+        )
+        self._skew = Gauge(
+            "deja_view_clock_skew_seconds",
+            "How far our clock is ahead of GitHub's",
+            registry=self.registry,
+        )
         self._decided = Counter(
             "deja_view_suggestions", "Decisions about an issue", ("outcome",), registry=self.registry
         )
@@ -77,6 +103,27 @@ class Metrics:
             self._queue.labels(lane=lane, state=state).set(jobs)
             if state == "ready":
                 self._oldest.labels(lane=lane).set(oldest)
+
+    def periodic(self, ages: Mapping[str, float]) -> None:
+        """Set how many seconds ago each kind was done."""
+        for kind, age in ages.items():
+            self._periodic.labels(kind=kind).set(age)
+
+    def missed(self, waiting: int, given_up: int) -> None:
+        """Set how many missed deliveries there are."""
+        self._missed.labels(state="waiting").set(waiting)
+        self._missed.labels(state="given_up").set(given_up)
+
+    def stuck(self, accounts: int, repositories: int) -> None:
+        """Set how many go nowhere."""
+        self._stuck.labels(what="account").set(accounts)
+        self._stuck.labels(what="repository").set(repositories)
+
+    def heard(self, status: int, ahead: float | None) -> None:
+        """GitHub answered; `ahead` is how many seconds our clock then was ahead of its, where it told the time."""
+        self._answers.labels(status=str(status)).inc()
+        if ahead is not None:
+            self._skew.set(ahead)
 
     def render(self) -> bytes:
         """Prometheus text, version 0.0.4."""

@@ -1,6 +1,11 @@
 """Reports for a terminal."""
 
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
 from bot.core.backtest import Example, Point, Report
+from bot.core.records import JobView, Stuck
 
 
 def backtest_text(full_name: str, report: Report) -> str:
@@ -36,3 +41,66 @@ def example(item: Example) -> str:
     verdict = "right" if item.right else "marked as a duplicate of another" if item.marked else "not marked"
     named = ", ".join(f"#{number}" for number in item.named)
     return f"  #{item.number} -> {named}   ({item.score:.1f}, {verdict})"
+
+
+def jobs_text(jobs: Sequence[JobView], stuck: Sequence[Stuck], now: datetime) -> str:
+    """Dead jobs, latest first, then what goes nowhere."""
+    lines = [f"{len(jobs)} dead jobs" if jobs else "no dead jobs"]
+    if jobs:
+        lines += ["", f"{'id':>8}  {'age':>5}  {'tries':>5}  what, where, why"]
+    for job in jobs:
+        tries = f"{job.attempt}/{job.max_attempts}"
+        lines.append(
+            f"{job.id:8}  {age(job.ended_at, now):>5}  {tries:>5}  {what_of(job)}, {where_of(job)}: {one_line(job.reason)}"
+        )
+    if stuck:
+        lines += ["", "Stuck:"]
+        lines += [
+            f"  {item.repository or item.account or item.account_id}, for {age(item.since, now)}: {one_line(item.why)}"
+            for item in stuck
+        ]
+    return "\n".join(lines)
+
+
+def job_text(job: JobView, now: datetime) -> str:
+    """Everything about one job but its content."""
+    rows = {
+        "job": f"{job.id}, {job.state}",
+        "what": f"{what_of(job)}, lane {job.lane.name.lower()}",
+        "where": f"{where_of(job)}, account {job.account_id or 'unknown'}",
+        "attempts": f"{job.attempt} of {job.max_attempts}",
+        "reason": one_line(job.reason),
+        "enqueued": f"{age(job.enqueued_at, now)} ago",
+        "next try": f"{job.run_at:%Y-%m-%d %H:%M:%S} UTC" if job.state == "ready" else "none",
+        "ended": f"{age(job.ended_at, now)} ago" if job.ended_at else "not yet",
+        "delivery": str(job.delivery_id or "none"),
+        "payload": json.dumps(job.payload),
+        "progress": json.dumps(job.progress),
+    }
+    return "\n".join(f"{name:9} {value}" for name, value in rows.items())
+
+
+def what_of(job: JobView) -> str:
+    """The kind of a job, of a delivery its event."""
+    return f"{job.kind} {job.event}" if job.event else job.kind
+
+
+def where_of(job: JobView) -> str:
+    """The repository that a job is about, else its account."""
+    return job.repository or job.account or (f"account {job.account_id}" if job.account_id else "everywhere")
+
+
+def one_line(text: str | None) -> str:
+    """Text from outside as a terminal may show it."""
+    return "".join(char if char.isprintable() else " " for char in text or "no reason")
+
+
+def age(moment: datetime | None, now: datetime) -> str:
+    """How long ago, in the largest unit that it fills."""
+    if moment is None:
+        return "-"
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

@@ -1,6 +1,6 @@
 """The queue: leases with a fence, attempts counted at claim, lanes, and a cap for each account."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,13 +10,16 @@ import asyncpg
 import structlog
 
 from bot.core.errors import LeaseLostError
-from bot.core.records import Job, Lane, NewJob
+from bot.core.records import Job, JobView, Lane, NewJob, Stuck
 from storage.database import Database
 from storage.queries import load
 
 log = structlog.get_logger()
 
 SQL = load("jobs")
+
+STUCK_AFTER = timedelta(minutes=15)
+"""How long an account's work may go nowhere before the operator hears of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,31 @@ class Jobs:
         async with self._database.system() as connection:
             await connection.execute(SQL["purge_jobs"], older_than)
             await connection.execute(SQL["purge_deliveries"], older_than)
+
+    async def view(self, *ids: int, states: Sequence[str] = ("dead",), limit: int = 50) -> list[JobView]:
+        """Jobs as the operator sees them: those with these ids, or the latest in one of the states."""
+        async with self._database.system() as connection:
+            rows = await connection.fetch(SQL["view"], list(ids) or None, list(states), limit)
+        return [JobView(**{**row, "lane": Lane(row["lane"])}) for row in rows]
+
+    async def retry(self, *ids: int) -> list[int]:
+        """Put dead jobs back with all their attempts, all of them where none is named; returns which."""
+        async with self._database.system() as connection:
+            rows = await connection.fetch(SQL["retry"], list(ids) or None)
+            if rows:
+                await connection.execute(SQL["notify"])
+        return sorted(row["id"] for row in rows)
+
+    async def bury_by_hand(self, job_id: int, reason: str) -> bool:
+        """Dead by the operator's word; False where it neither waits nor runs."""
+        async with self._database.system() as connection:
+            return await connection.fetchval(SQL["bury_by_hand"], job_id, reason) is not None
+
+    async def stuck(self, for_longer_than: timedelta = STUCK_AFTER) -> list[Stuck]:
+        """Accounts whose work only waits or fails, and repositories whose index nobody makes."""
+        async with self._database.system() as connection:
+            rows = await connection.fetch(SQL["stuck"], for_longer_than)
+        return [Stuck(**row) for row in rows]
 
     async def _fenced(self, query: str, job: Job, *values: Any) -> None:
         async with self._database.system() as connection:

@@ -1,5 +1,7 @@
 """Counters per account and day: totals without content."""
 
+from datetime import timedelta
+
 from storage.database import Database
 from storage.queries import load
 
@@ -18,3 +20,8 @@ class Usage:
         if amount:
             async with self._database.account(account_id) as connection:
                 await connection.execute(SQL["add"], account_id, metric, amount)
+
+    async def purge(self, older_than: timedelta) -> None:
+        """Forget totals of days that are longer ago, of every account."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["purge"], older_than)

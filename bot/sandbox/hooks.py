@@ -32,6 +32,7 @@ class Attempt:
     body: bytes
     headers: dict[str, str]
     installation_id: int | None
+    repository_id: int | None
     redelivery: bool
     delivered_at: datetime
     status_code: int = 0
@@ -52,6 +53,14 @@ class Attempt:
             "event": self.event,
             "action": self.action,
             "installation_id": self.installation_id,
+            "repository_id": self.repository_id,
+        }
+
+    def detail(self) -> dict[str, Any]:
+        """A `hook-delivery`."""
+        return self.summary() | {
+            "request": {"headers": self.headers, "payload": json.loads(self.body)},
+            "response": {"headers": {}, "payload": self.answer},
         }
 
 
@@ -60,6 +69,7 @@ class Switches:
     """What goes wrong on the way, for tests."""
 
     drop: bool = False  # nothing is sent, and the log says that it failed
+    drop_each: int = 0  # the same for each n-th
     twice: bool = False  # every delivery arrives two times
 
 
@@ -77,10 +87,9 @@ class Hooks:
         if app.webhook_url is None:
             return
         body = json.dumps(payload, ensure_ascii=True).encode()
-        installation = payload.get("installation") or {}
-        self._put(
-            app, str(uuid4()), event, payload.get("action"), body, installation.get("id"), redelivery=False
-        )
+        installation, repository = payload.get("installation") or {}, payload.get("repository") or {}
+        ids = installation.get("id"), repository.get("id")
+        self._put(app, str(uuid4()), event, payload.get("action"), body, *ids, redelivery=False)
 
     def redeliver(self, app: App, attempt_id: int) -> bool:
         """Queue the delivery of an attempt again, under the same GUID; False for an unknown one."""
@@ -93,6 +102,7 @@ class Hooks:
                     known.action,
                     known.body,
                     known.installation_id,
+                    known.repository_id,
                     redelivery=True,
                 )
                 return True
@@ -106,6 +116,7 @@ class Hooks:
         action: str | None,
         body: bytes,
         installation_id: int | None,
+        repository_id: int | None,
         *,
         redelivery: bool,
     ) -> None:
@@ -118,6 +129,7 @@ class Hooks:
             body,
             headers(app, guid, event, body),
             installation_id,
+            repository_id,
             redelivery,
             datetime.now(UTC),
         )
@@ -143,7 +155,9 @@ class Hooks:
 
     async def _send(self, session: aiohttp.ClientSession, app: App, attempt: Attempt) -> None:
         started = time.monotonic()
-        if self.switches.drop or app.webhook_url is None:
+        each = self.switches.drop_each
+        lost = self.switches.drop or (each > 0 and not attempt.redelivery and attempt.id % each == 0)
+        if lost or app.webhook_url is None:
             attempt.status, attempt.status_code = "failed to connect to host", 0
             return
         try:

@@ -159,6 +159,16 @@ async def deliveries(request: web.Request) -> web.Response:
     return web.json_response([item.summary() for item in rest[:size]], headers=headers)
 
 
+@routes.get(r"/app/hook/deliveries/{id:\d+}")
+async def delivery(request: web.Request) -> web.Response:
+    """One request of that log, with what was sent and answered."""
+    require_app(request)
+    for item in github_of(request).hooks.attempts:
+        if item.id == int(request.match_info["id"]):
+            return web.json_response(item.detail())
+    raise NoSuchError("delivery")
+
+
 @routes.post(r"/app/hook/deliveries/{id:\d+}/attempts")
 async def redeliver(request: web.Request) -> web.Response:
     """Deliver again."""

@@ -45,6 +45,8 @@ async def index_repository(ctx: Context) -> None:
     await collect_marks(ctx, repository)
     await backtest_past(ctx, repository, config)
     await ctx.services.repositories.indexed(repository.account_id, repository.id, total=total)
+    # What changed since the list was begun may have been missed; the job was there before the list.
+    await ctx.services.repositories.synced(repository.account_id, repository.id, ctx.job.enqueued_at)
     log.info("indexed", repository_id=repository.id, total=total)
 
 

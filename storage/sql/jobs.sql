@@ -122,3 +122,58 @@ DELETE FROM deliveries WHERE id IN (SELECT delivery_id FROM gone WHERE state = '
 -- name: purge_deliveries
 -- Raw deliveries that are done and old enough.
 DELETE FROM deliveries WHERE done_at < now() - $1::interval;
+
+-- name: view
+-- Jobs with the names of what they are about: those with these ids, or the latest in a state.
+SELECT jobs.id, jobs.kind, jobs.lane, jobs.state, attempt, max_attempts, jobs.reason, jobs.account_id,
+       nullif(accounts.login, '') AS account, repositories.owner || '/' || repositories.name AS repository,
+       deliveries.event || coalesce('.' || deliveries.action, '') AS event, delivery_id, payload, progress, enqueued_at, run_at,
+       ended_at
+FROM jobs
+LEFT JOIN deliveries ON deliveries.id = jobs.delivery_id
+LEFT JOIN accounts ON accounts.id = jobs.account_id
+LEFT JOIN repositories
+    ON repositories.id = coalesce(deliveries.repository_id, (payload->>'repository_id')::bigint)
+    AND repositories.account_id = jobs.account_id
+WHERE CASE WHEN $1::bigint[] IS NULL THEN jobs.state = ANY($2::text[]) ELSE jobs.id = ANY($1) END
+ORDER BY coalesce(ended_at, enqueued_at) DESC, jobs.id DESC
+LIMIT $3;
+
+-- name: retry
+-- Dead jobs, with all their attempts again: those with these ids, or all. The key that kept a second one from waiting is not
+-- needed any more.
+UPDATE jobs
+SET state = 'ready', attempt = 0, run_at = now(), enqueued_at = now(), ended_at = NULL, reason = NULL, dedupe = NULL
+WHERE state = 'dead' AND ($1::bigint[] IS NULL OR id = ANY($1))
+RETURNING id;
+
+-- name: bury_by_hand
+-- Dead by the operator's word; a worker that runs it loses its lease.
+UPDATE jobs SET state = 'dead', worker = NULL, lease_until = NULL, ended_at = now(), reason = $2
+WHERE id = $1 AND state IN ('ready', 'running')
+RETURNING id;
+
+-- name: stuck
+-- Accounts whose work only waits or fails since that long ($1), and repositories whose index nobody makes.
+SELECT jobs.account_id, nullif(accounts.login, '') AS account, NULL AS repository, min(enqueued_at) AS since,
+       count(*) || ' jobs wait and none ended well; the last says: '
+           || coalesce((array_agg(jobs.reason ORDER BY jobs.id DESC) FILTER (WHERE jobs.reason IS NOT NULL))[1], 'nothing') AS why
+FROM jobs LEFT JOIN accounts ON accounts.id = jobs.account_id
+WHERE jobs.account_id IS NOT NULL AND state IN ('ready', 'running') AND enqueued_at < now() - $1::interval
+  AND (run_at < now() - $1::interval OR jobs.reason IS NOT NULL)
+  AND NOT EXISTS (
+      SELECT FROM jobs well
+      WHERE well.account_id = jobs.account_id AND well.state = 'done' AND well.ended_at > now() - $1::interval)
+GROUP BY jobs.account_id, accounts.login
+UNION ALL
+SELECT repositories.account_id, nullif(accounts.login, ''), owner || '/' || name, added_at,
+       'it is ' || repositories.state || ' and no job makes its index'
+FROM repositories
+JOIN accounts ON accounts.id = repositories.account_id
+JOIN installations ON installations.id = installation_id AND installations.state = 'active'
+WHERE repositories.state IN ('pending', 'indexing') AND added_at < now() - $1::interval
+  AND NOT EXISTS (
+      SELECT FROM jobs
+      WHERE jobs.account_id = repositories.account_id AND kind = 'index_repository' AND jobs.state IN ('ready', 'running')
+        AND (payload->>'repository_id')::bigint = repositories.id)
+ORDER BY since;

@@ -2,3 +2,7 @@
 -- Count for today, in UTC.
 INSERT INTO usage (account_id, day, metric, amount) VALUES ($1, (now() AT TIME ZONE 'UTC')::date, $2, $3)
 ON CONFLICT (account_id, day, metric) DO UPDATE SET amount = usage.amount + excluded.amount;
+
+-- name: purge
+-- Totals of days that are long ago, of every account.
+DELETE FROM usage WHERE day < ((now() AT TIME ZONE 'UTC') - $1::interval)::date;
