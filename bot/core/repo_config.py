@@ -116,7 +116,7 @@ def settled(config: Config, verdict: str | None, wish: str | None = None) -> Con
     `off` in the file stands. A `wish` for "shadow", given by command, stands above every other mode; one for "comment" above the
     back-test's `verdict` alone. `auto` does what is left: what the back-test allows, or comment before there is one.
     """
-    mode = config.mode
+    mode: str = config.mode
     if wish == "shadow" and mode != "off":
         mode = "shadow"
     elif mode == "auto":
