@@ -107,6 +107,10 @@ class Collections:
         """Delete the collection; fine where there is none."""
         await self._make(lambda client: delete(client, repository))
 
+    async def numbers(self, repository: Repository) -> frozenset[int]:
+        """Numbers of all records; the vector of one may be lost all the same."""
+        return await self._run(lambda client: numbers(find(client, repository)))
+
     async def count(self, repository: Repository) -> int:
         """How many records the collection says it has; vectors may be lost all the same."""
         return await self._run(lambda client: find(client, repository).count())
@@ -210,6 +214,16 @@ def ask(collection: chromadb.Collection, vector: Vector, k: int) -> list[tuple[i
         (int(number), float("nan") if distance is None else 1.0 - float(distance))
         for number, distance in zip(answer["ids"][0], distances[0], strict=True)
     ]
+
+
+def numbers(collection: chromadb.Collection) -> frozenset[int]:
+    """All numbers, 300 at a time."""
+    found: set[int] = set()
+    start = 0
+    while ids := collection.get(limit=BATCH, offset=start, include=[])["ids"]:
+        found.update(int(number) for number in ids)
+        start += len(ids)
+    return frozenset(found)
 
 
 def find(client: Client, repository: Repository, model: str | None = None) -> chromadb.Collection:

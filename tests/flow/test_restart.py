@@ -5,11 +5,10 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sqlite3
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import aiohttp
@@ -23,6 +22,7 @@ from bot.sandbox.server import Sandbox, serve
 from bot.settings import load
 from storage import embedded
 from storage.database import Database
+from tests.chroma_server import free_port, start_server
 
 from .conftest import REPORTS, UNPACED, Stage
 
@@ -83,12 +83,6 @@ async def answers(port, path="/readyz"):
         return False
 
 
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 @pytest.fixture
 async def separate(sandbox, database, database_url, tmp_path, model_dir):
     """A stage whose service is a process that can be killed; `start` starts one."""
@@ -100,13 +94,14 @@ async def separate(sandbox, database, database_url, tmp_path, model_dir):
     stage = Stage(sandbox, app, Elsewhere(Base(database)), sandbox.github.url)
     started = []
 
-    async def start():
+    async def start(command="run", stderr=None, waits=True):
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bot", "run", "--data-dir", str(tmp_path / "data"),
-            env={**os.environ, **environ}, stdout=asyncio.subprocess.DEVNULL,
+            sys.executable, "-m", "bot", command, "--data-dir", str(tmp_path / "data"), "--port", str(port if waits else 0),
+            env={**os.environ, **environ}, stdout=asyncio.subprocess.DEVNULL, stderr=stderr,
         )  # fmt: skip
         started.append(process)
-        await stage.until(partial(started_well, process, port), "the start", 60.0)
+        if waits:
+            await stage.until(partial(started_well, process, port), "the start", 60.0)
         return process
 
     yield stage, start
@@ -141,9 +136,9 @@ def listings(sandbox):
     return sum(call.method == "GET" and call.path.endswith("/octo/app/issues") for call in sandbox.calls)
 
 
-def vectors(data_dir):
+def vectors(data_dir, folder="chroma"):
     """How many records Chroma's own files hold, all different."""
-    (path,) = data_dir.glob("chroma/**/chroma.sqlite3")
+    (path,) = data_dir.glob(f"{folder}/**/chroma.sqlite3")
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
         return connection.execute("SELECT count(*), count(DISTINCT embedding_id) FROM embeddings").fetchone()
 
@@ -280,3 +275,58 @@ def holds(data_dir, records):
         return vectors(data_dir) == (records, records)
     except (ValueError, sqlite3.OperationalError):
         return False  # not made yet
+
+
+async def degraded(stage, issue):
+    """What the bot missed when it decided about an issue."""
+    found = await stage.suggestion(issue.number)
+    return found and found.threshold != (await stage.row()).threshold
+
+
+async def test_a_chroma_server_that_is_killed_is_done_without_until_it_is_back(whole, tmp_path):
+    stage, settings = whole
+    port = free_port()
+    server = start_server(tmp_path / "server", port)
+    settings = replace(settings, chroma=replace(settings.chroma, url=f"http://127.0.0.1:{port}"))
+    try:
+        async with running(stage, settings) as process:
+            await stage.install(stage.new_repository())
+            server.kill()
+            server.wait()
+            await stage.until(partial(down, process.port), "a part that is said to be down")
+            title, body = REPORTS[0]
+            issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
+            await stage.until(partial(waits, stage, "rebuild_collection"), "the rebuild that waits")
+            await stage.until(lambda: stage.ours(issue), "the comment")
+            assert await degraded(stage, issue)
+            server = start_server(tmp_path / "server", port)
+            await stage.until(partial(answers, process.port), "all parts")
+            await stage.make_due("rebuild_collection")
+            await stage.quiet()
+            assert not await waits(stage, "rebuild_collection")
+            assert vectors(tmp_path, "server") == (len(REPORTS) + 1, len(REPORTS) + 1)
+            again = await stage.report_again(1)
+            assert len(stage.ours(again)) == 1
+            assert not await degraded(stage, again)
+            assert vectors(tmp_path, "server") == (len(REPORTS) + 2, len(REPORTS) + 2)
+    finally:
+        server.kill()
+        server.wait()
+
+
+async def waits(stage, kind):
+    """Whether a job of that kind waits for a part, without an attempt counted."""
+    return [job for job in await stage.jobs() if job[:3] == (kind, "ready", 0) and job[3]]
+
+
+@pytest.mark.parametrize("command", ["run", "worker"])
+async def test_a_second_process_on_the_same_index_is_refused_in_one_line(separate, tmp_path, command):
+    _, start = separate
+    await start()
+    second = await start(command, stderr=asyncio.subprocess.PIPE, waits=False)
+    _, said = await asyncio.wait_for(second.communicate(), 60.0)
+    assert second.returncode == 2
+    (line,) = [line for line in said.decode().splitlines() if not line.startswith("{")]
+    assert line.startswith(
+        f"deja-view: another process uses the vector index in {tmp_path / 'data' / 'chroma'}: stop it"
+    )

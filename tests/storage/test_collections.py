@@ -3,7 +3,6 @@ import os
 import resource
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from storage import chroma
 from storage import collections as storage
 from storage.chroma import CollectionsSettings
 from storage.collections import open_collections, translate
+from tests.chroma_server import free_port, start_server
 
 MODEL = "model@1"
 CREATED = 1_700_000_000
@@ -48,26 +48,6 @@ def unit_vectors(n, seed=0):
 
 def records(vectors, first=1):
     return [(number, vector, CREATED + number) for number, vector in enumerate(vectors, first)]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start_server(folder, port):
-    command = [Path(sys.executable).parent / "chroma", "run", "--path", folder, "--port", str(port), "--host", "127.0.0.1"]  # fmt: skip
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/api/v2/heartbeat", timeout=1)
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return server
-    raise AssertionError("the Chroma server did not start")
 
 
 @pytest.fixture
