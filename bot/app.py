@@ -6,7 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,15 +28,18 @@ from bot.core.errors import (
     StorageUnavailableError,
     SuspendedError,
 )
+from bot.core.pace import WritePace
+from bot.core.periodic import PERIODIC
+from bot.core.reconcile import reconcile_job
 from bot.core.records import AppIdentity, InstallationState, Job, Lane, NewJob, Repository
 from bot.core.repo_config import DEFAULT
 from bot.github.app import GitHubApp
 from bot.github.auth import AppKeys
-from bot.github.client import Api
+from bot.github.client import Api, Heard
 from bot.github.configs import Configs
-from bot.github.pace import WritePace
 from bot.logs import configure
 from bot.metrics import Metrics
+from bot.report import job_text, jobs_text
 from bot.settings import GitHubSettings, Settings
 from bot.similarity.embedder import Embedder
 from bot.similarity.histories import Histories
@@ -49,9 +52,11 @@ from bot.worker import Worker
 from storage import embedded
 from storage.accounts import Accounts
 from storage.backtests import Backtests
-from storage.collections import Collections, CollectionsSettings, open_collections
+from storage.chroma import CollectionsSettings
+from storage.collections import Collections, open_collections
 from storage.database import Database
 from storage.effects import Effects
+from storage.erasure import Erasure
 from storage.inbox import Inbox
 from storage.issues import Issues
 from storage.jobs import Jobs
@@ -59,19 +64,20 @@ from storage.listen import listen
 from storage.marks import Marks
 from storage.migrate import migrate as apply_migrations
 from storage.migrate import pending
+from storage.missed import Missed
+from storage.paces import Paces
+from storage.periodic import Periodic
 from storage.repositories import Repositories
 from storage.suggestions import Suggestions
 from storage.usage import Usage
+from storage.whitenings import Whitenings
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-PURGE_EVERY = 3_600.0
-"""Seconds between purges of what is done."""
-
-KEPT = timedelta(days=7)
-"""How long deliveries and jobs are kept after they are done (design: retention)."""
+SCHEDULE_EVERY = 15.0
+"""Seconds between looks at what is done again and again."""
 
 WATCH_EVERY = 1.0
 """Seconds between looks at the embedded server."""
@@ -86,6 +92,7 @@ class Options:
 
     clock: Callable[[], datetime] = now
     pace: WritePace = field(default_factory=WritePace)
+    comment_gap: float = 60.0  # seconds between two comments of ours on one issue, at the least
     host: str = "0.0.0.0"  # noqa: S104  # a container's port is published by whoever runs it
 
 
@@ -98,6 +105,7 @@ class Base:
     url: str
     database: Database
     jobs: Jobs
+    periodic: Periodic
     metrics: Metrics
     checks: dict[str, health.Check]
 
@@ -160,11 +168,17 @@ async def bring_up_to_date(url: str, *, may_migrate: bool) -> None:
         raise SettingsError(f"the schema of DATABASE_URL lacks {missing[0]}: run `deja-view migrate` first")
 
 
-def open_github(settings: GitHubSettings, options: Options, session: aiohttp.ClientSession) -> GitHubApp:
-    """The GitHub client."""
+def open_github(
+    settings: GitHubSettings,
+    options: Options,
+    session: aiohttp.ClientSession,
+    paces: Paces | None = None,
+    heard: Heard | None = None,
+) -> GitHubApp:
+    """The GitHub client; without `paces` it keeps to its limits alone, which is enough for a question or two."""
     keys = AppKeys(settings.app_id, settings.private_keys)
     log.info("github", api=settings.api_url, app_id=settings.app_id, key_fingerprints=list(keys.fingerprints))
-    return GitHubApp(session, Api(settings.api_url), keys, options.pace)
+    return GitHubApp(session, Api(settings.api_url), keys, options.pace, paces, paces, heard)
 
 
 def collections_settings(settings: Settings) -> CollectionsSettings:
@@ -207,6 +221,7 @@ async def open_base(settings: Settings, options: Options, *, may_migrate: bool) 
             url,
             database,
             Jobs(database),
+            Periodic(database),
             Metrics(),
             {"postgresql": answering(database.ping)},
         )
@@ -221,7 +236,11 @@ async def open_similarity(base: Base, issues: Issues) -> AsyncIterator[tuple[Sim
         try:
             yield (
                 SimilarityService(
-                    issues, embedder, collections, on_broken=partial(request_rebuild, base.jobs)
+                    issues,
+                    embedder,
+                    collections,
+                    on_broken=partial(request_rebuild, base.jobs),
+                    whitenings=Whitenings(base.database),
                 ),
                 collections,
             )
@@ -248,15 +267,28 @@ async def open_services(base: Base, github: GitHubApp) -> AsyncIterator[Services
             backtests=Backtests(database),
             effects=Effects(database),
             usage=Usage(database),
+            erasure=erasure_of(base),
+            periodic=base.periodic,
+            missed=Missed(database),
+            paces=Paces(database),
             github=github,
             configs=Configs(github),
             similarity=similarity,
             observations=base.metrics,
             app=await who_we_are(github),
+            routed=handlers.routed,
             marker_key=base.settings.marker_key,
             web_url=base.settings.web_url,
             clock=base.options.clock,
+            comment_gap=base.options.comment_gap,
         )
+
+
+def erasure_of(base: Base) -> Erasure:
+    """What can be rewritten here: a server of our own wholly, one that others run as far as its users allow."""
+    own, chroma = base.settings.database_url is None, base.settings.chroma
+    folder = None if chroma.url or chroma.api_key else collections_settings(base.settings).folder
+    return Erasure(base.database, embedded.as_superuser(base.url) if own else base.url, own, folder)
 
 
 async def who_we_are(github: GitHubApp) -> AppIdentity:
@@ -354,14 +386,15 @@ async def work(base: Base, stop: asyncio.Event) -> None:
         await stop.wait()
         return
     async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
-        github = open_github(base.settings.github, base.options, session)
+        paces = Paces(base.database)
+        github = open_github(base.settings.github, base.options, session, paces, base.metrics.heard)
         base.checks["github"] = still_waiting
         services = await unless(stop, stack.enter_async_context(open_services(base, github)))
         if services is None:
             return
         base.checks["github"] = answering(github.identity)
         hint = asyncio.Event()
-        async with beside(listen(base.url, hint), purge_forever(base.jobs)):
+        async with beside(listen(base.url, hint), schedule_forever(base)):
             await Worker(base.jobs, partial(run_job, services), hint, base.metrics).work(stop)
 
 
@@ -399,14 +432,15 @@ async def beside(*coroutines: Awaitable[None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def purge_forever(jobs: Jobs) -> None:
-    """Forget what is done and old, every hour."""
+async def schedule_forever(base: Base) -> None:
+    """Put on the queue what is done again and again, each kind when its time has come, whichever process sees it first."""
     while True:
         try:
-            await jobs.purge(KEPT)
+            for kind in PERIODIC:
+                await base.periodic.take(kind, now())
         except StorageUnavailableError as error:
-            log.warning("purge_failed", reason=str(error))
-        await asyncio.sleep(PURGE_EVERY)
+            log.warning("schedule_failed", reason=str(error))
+        await asyncio.sleep(SCHEDULE_EVERY)
 
 
 # --- HTTP
@@ -419,11 +453,15 @@ def intake_of(base: Base) -> Intake:
 
 
 async def refresh(base: Base) -> None:
-    """Read the queue's depth for the gauges; without PostgreSQL the last numbers stay."""
+    """Read the queue and what goes nowhere for the gauges; without PostgreSQL the last numbers stay."""
     try:
-        depths = await base.jobs.depth()
+        depths, stuck = await base.jobs.depth(), await base.jobs.stuck()
+        ages, missed = await base.periodic.ages(), await Missed(base.database).count()
     except StorageUnavailableError:
         return
+    base.metrics.periodic(ages)
+    base.metrics.missed(*missed)
+    base.metrics.stuck(*(sum(bool(item.repository) is one for item in stuck) for one in (False, True)))
     base.metrics.queue((item.lane.name.lower(), item.state, item.jobs, item.oldest) for item in depths)
 
 
@@ -554,7 +592,7 @@ async def backtest(settings: Settings, full_name: str, budget: float | None, tar
         key = (repository.account_id, repository.id)
         last = await Backtests(database).get(*key)
         known = last.report if last else {}
-        past = await replayed(Histories(Issues(database)), repository)
+        past = await replayed(Histories(Issues(database), Whitenings(database)), repository)
         asked = asked_of(past.shown, await Marks(database).all(*key))
     wanted = DEFAULT.model_copy(
         update={
@@ -565,6 +603,52 @@ async def backtest(settings: Settings, full_name: str, budget: float | None, tar
         }
     )
     return judge(asked, past.lowest, past.careful, wanted)
+
+
+async def admin(
+    settings: Settings,
+    action: str,
+    *,
+    verb: str | None = None,
+    job_id: int | None = None,
+    account: str | None = None,
+) -> str:
+    """What the operator asked for, as text. Raises SettingsError where there is nothing of that id or name."""
+    async with beside_a_service(settings) as database:
+        if action == "reconcile":
+            return await reconcile(database, account)
+        return await admin_jobs(Jobs(database), verb or "list", job_id)
+
+
+async def reconcile(database: Database, login: str | None) -> str:
+    """Queue a comparison with GitHub of every active repository, or of one account's."""
+    repositories = await Repositories(database).active(login)
+    if login is not None and not repositories:
+        raise SettingsError(f"{login} has no repository that is indexed")
+    new = await Jobs(database).enqueue(*(reconcile_job(item) for item in repositories))
+    return (
+        f"{new} repositories will be compared with GitHub; {len(repositories) - new} waited for that already"
+    )
+
+
+async def admin_jobs(jobs: Jobs, verb: str, job_id: int | None) -> str:
+    """Look at jobs, put dead ones back, end one. Raises SettingsError where there is none of that id."""
+    if verb == "list":
+        return jobs_text(await jobs.view(), await jobs.stuck(), now())
+    if verb == "retry":
+        put_back = await jobs.retry(*([] if job_id is None else [job_id]))
+        if job_id is not None and not put_back:
+            raise SettingsError(f"no dead job has the id {job_id}")
+        return f"{len(put_back)} jobs are ready again"
+    assert job_id is not None
+    if verb == "bury":
+        if not await jobs.bury_by_hand(job_id, "buried by the operator"):
+            raise SettingsError(f"no job that waits or runs has the id {job_id}")
+        return f"job {job_id} is dead"
+    found = await jobs.view(job_id)
+    if not found:
+        raise SettingsError(f"no job has the id {job_id}")
+    return job_text(found[0], now())
 
 
 async def ask_github(settings: Settings) -> str:

@@ -16,9 +16,9 @@ from typing import TypeVar
 
 import bot.app
 from bot.core.comment import visible
+from bot.core.pace import WritePace
 from bot.core.records import Repository, RepositoryState, Suggestion
 from bot.core.repo_config import DEFAULT, Config, ConfigOk, parse
-from bot.github.pace import WritePace
 from bot.logs import configure
 from bot.sandbox.github import GitHub
 from bot.sandbox.server import Sandbox, serve
@@ -129,7 +129,9 @@ async def stage(options: Options, tracker: Tracker) -> AsyncIterator[Stage]:
     async with serve(sandbox) as url:
         registered = sandbox.github.create_app("deja-view", None, SECRET)
         settings = load_settings(environment(url, registered, options.data_dir), data_dir=run)
-        chosen = bot.app.Options(clock=lambda: clock["now"], pace=UNPACED, host="127.0.0.1")
+        chosen = bot.app.Options(
+            clock=lambda: clock["now"], pace=UNPACED, comment_gap=0.0, host="127.0.0.1"
+        )
         async with bot.app.running(settings, chosen) as process:
             registered.webhook_url = f"http://127.0.0.1:{process.port}/webhooks/github"
             repository, reports = publish(sandbox.github, tracker)

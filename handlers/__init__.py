@@ -9,7 +9,7 @@ from bot.core.context import Context
 from bot.core.errors import DeadError, SkipError
 from bot.core.intake import DELIVERY
 from bot.core.webhook import event_payload
-from handlers import installation, issue_comment, issues
+from handlers import installation, installation_target, issue_comment, issues, repository
 from handlers.tasks import TASKS
 
 Handler = Callable[[Context, dict[str, Any]], Awaitable[None]]
@@ -29,7 +29,9 @@ def merge(*tables: Mapping[tuple[str, str], Handler]) -> dict[tuple[str, str], H
     return merged
 
 
-ROUTES = merge(installation.ROUTES, issues.ROUTES, issue_comment.ROUTES)
+ROUTES = merge(
+    installation.ROUTES, installation_target.ROUTES, repository.ROUTES, issues.ROUTES, issue_comment.ROUTES
+)
 
 ROUTED_EVENTS = frozenset(ROUTES)
 """Every (event, action) that is handled; the App manifest subscribes to these events and no others."""

@@ -8,6 +8,7 @@ import structlog
 from bot.core.context import Context
 from bot.core.errors import DeadError
 from bot.core.payload import account_from, repository_name_from
+from bot.core.reconcile import reconcile_job
 from bot.core.records import (
     Account,
     InstallationState,
@@ -15,7 +16,9 @@ from bot.core.records import (
     NewJob,
     Repository,
     RepositoryName,
+    RepositoryState,
 )
+from handlers.purging import erase_job, follow_job
 from handlers.target import installation_id_of
 
 log = structlog.get_logger()
@@ -68,22 +71,18 @@ async def created(ctx: Context, payload: Payload) -> None:
     repositories = await ctx.services.accounts.install(account, installation_id, names)
     log.info("installed", audit=True, repositories=len(names), to_index=len(repositories))
     await index_all(ctx, repositories)
+    await ctx.services.jobs.enqueue(follow_job(account.id, installation_id))
 
 
 async def deleted(ctx: Context, payload: Payload) -> None:
-    """The App was removed: forget everything. The collections go first, since the rows name them.
+    """The App was removed: forget everything, the rows now and what lies outside of them by the jobs that follow.
 
     A removal that overtakes its `created` is remembered too, so that nothing comes back.
     """
     account, installation_id = account_of(payload), installation_id_of(payload)
-    installation = await ctx.services.accounts.installation(installation_id)
-    if installation is not None and installation.account_id == account.id:
-        await ctx.services.accounts.set_state(account.id, installation_id, InstallationState.SUSPENDED)
-        for repository in await ctx.services.repositories.list(account.id):
-            await ctx.services.similarity.drop(repository)
-    for repository in await ctx.services.accounts.uninstall(account.id, installation_id):
-        await ctx.services.similarity.drop(repository)
-    log.info("uninstalled", audit=True)
+    repositories = await ctx.services.accounts.uninstall(account.id, installation_id)
+    await ctx.services.jobs.enqueue(erase_job())
+    log.info("uninstalled", audit=True, repositories=len(repositories))
 
 
 async def suspended(ctx: Context, payload: Payload) -> None:
@@ -95,12 +94,26 @@ async def suspended(ctx: Context, payload: Payload) -> None:
 
 
 async def resumed(ctx: Context, payload: Payload) -> None:
-    """The suspension ended, or the permissions we need were granted: catch up with what happened meanwhile."""
+    """The suspension ended: catch up with what happened meanwhile, and index what was not indexed yet."""
+    repositories = await activate(ctx, payload)
+    active = [item for item in repositories if item.state is RepositoryState.ACTIVE]
+    await ctx.services.jobs.enqueue(*(reconcile_job(item) for item in active))
+    await index_all(ctx, [item for item in repositories if item not in active])
+    log.info("resumed", audit=True)
+
+
+async def permitted(ctx: Context, payload: Payload) -> None:
+    """The permissions we need were granted: there may be more to see than before."""
+    await index_all(ctx, await activate(ctx, payload))
+    log.info("permitted", audit=True)
+
+
+async def activate(ctx: Context, payload: Payload) -> list[Repository]:
+    """Work for the installation again; returns the repositories that are not inactive."""
     account, installation_id = account_of(payload), installation_id_of(payload)
     await ctx.services.accounts.set_state(account.id, installation_id, InstallationState.ACTIVE)
     repositories = await ctx.services.repositories.list(account.id)
-    await index_all(ctx, [item for item in repositories if item.reason is None])
-    log.info("resumed", audit=True)
+    return [item for item in repositories if item.reason is None]
 
 
 async def repositories_added(ctx: Context, payload: Payload) -> None:
@@ -113,16 +126,15 @@ async def repositories_added(ctx: Context, payload: Payload) -> None:
     else:
         repositories = await ctx.services.accounts.add_repositories(account.id, installation_id, names)
     await index_all(ctx, repositories)
+    await ctx.services.jobs.enqueue(follow_job(account.id, installation_id))
 
 
 async def repositories_removed(ctx: Context, payload: Payload) -> None:
     """The installation lost repositories: forget them, and use the room they leave."""
-    account = account_of(payload)
+    account, installation_id = account_of(payload), installation_id_of(payload)
     wanted = {name.id for name in names_in(payload, "repositories_removed")}
-    for repository in await ctx.services.repositories.list(account.id):
-        if repository.id in wanted:
-            await ctx.services.similarity.drop(repository)
     await ctx.services.accounts.remove_repositories(account.id, sorted(wanted))
+    await ctx.services.jobs.enqueue(erase_job(), follow_job(account.id, installation_id))
     await index_all(ctx, await ctx.services.accounts.promote(account.id))
 
 
@@ -131,7 +143,7 @@ ROUTES = {
     ("installation", "deleted"): deleted,
     ("installation", "suspend"): suspended,
     ("installation", "unsuspend"): resumed,
-    ("installation", "new_permissions_accepted"): resumed,
+    ("installation", "new_permissions_accepted"): permitted,
     ("installation_repositories", "added"): repositories_added,
     ("installation_repositories", "removed"): repositories_removed,
 }

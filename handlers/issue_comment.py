@@ -1,4 +1,4 @@
-"""`issue_comment`: finds slash commands, asks GitHub who may give them, runs them, acknowledges."""
+"""`issue_comment`: finds slash commands, asks GitHub who may give them, runs them, acknowledges; notes a refusal."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,6 +16,7 @@ from bot.core.records import Comment, EffectState, Issue, Repository
 from handlers.commands import COMMANDS
 from handlers.invocation import Ack, Invocation
 from handlers.marking import note_mark
+from handlers.refusing import withdrawn
 from handlers.repository_config import config_of
 from handlers.target import target_of
 from handlers.writing import write_comment
@@ -55,6 +56,15 @@ async def edited(ctx: Context, payload: Payload) -> None:
         before if isinstance(before, str) else comment.body, comment.body, ctx.services.app.slug
     )
     await run_calls(ctx, payload, comment, calls)
+
+
+async def deleted(ctx: Context, payload: Payload) -> None:
+    """Somebody deleted a comment of ours: where it was the suggestion, that is a refusal, and it stays away."""
+    comment, target = comment_from(payload.get("comment")), await target_of(ctx, payload)
+    issue = issue_from(payload.get("issue"), target.repository.id)
+    if comment.app_id != ctx.services.app.id:
+        raise SkipError("not our comment")
+    await withdrawn(ctx, target.repository, issue.number, comment.id, sender_from(payload.get("sender")).id)
 
 
 async def run_calls(ctx: Context, payload: Payload, comment: Comment, calls: Sequence[Call]) -> None:
@@ -139,4 +149,5 @@ async def acknowledge(ctx: Context, repository: Repository, comment: Comment, ac
 ROUTES = {
     ("issue_comment", "created"): created,
     ("issue_comment", "edited"): edited,
+    ("issue_comment", "deleted"): deleted,
 }

@@ -44,9 +44,18 @@ async def write_comment(ctx: Context, repository: Repository, number: int, key: 
         effect = await look_up(ctx, effect, lambda since: github.own_comments(number, since))
         if effect.github_id is not None:
             return await edit(ctx, repository, effect, body)
-    elif await effects.spoken_today(repository.account_id, repository.id, number) >= COMMENTS_A_DAY:
-        raise SkipError(f"#{number} already has {COMMENTS_A_DAY} of our comments today")
+    await ensure_welcome(ctx, repository, number)
     return await send(ctx, effect, body, lambda: github.comment(number, body))
+
+
+async def ensure_welcome(ctx: Context, repository: Repository, number: int) -> None:
+    """Raises SkipError where an issue has enough comments of ours, RetryError where the last one is too young."""
+    key, effects = (repository.account_id, repository.id, number), ctx.services.effects
+    if await effects.spoken_today(*key) >= COMMENTS_A_DAY:
+        raise SkipError(f"#{number} already has {COMMENTS_A_DAY} of our comments today")
+    silent, gap = await effects.silent_for(*key), ctx.services.comment_gap
+    if silent is not None and silent < gap:
+        raise RetryError(f"the last comment on #{number} is too young", after=gap - silent, counts=False)
 
 
 async def send(ctx: Context, effect: Effect, body: str, post: Callable[[], Awaitable[int]]) -> int:

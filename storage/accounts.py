@@ -24,7 +24,8 @@ class Accounts:
 
     What changes an account's repositories locks the account's row first, so that two events never both find the last
     free place. A repository is one row, by GitHub's id: the account whose installation event came last has it, and
-    what another account kept of it is purged in the same transaction.
+    what another account kept of it is purged in the same transaction. Where rows are purged, the job that drops their
+    collection is put on the queue in the same transaction: nothing else knows its name afterwards.
     """
 
     def __init__(self, database: Database, *, default_tier: str = "free") -> None:
@@ -79,7 +80,7 @@ class Accounts:
         async with self._database.system() as connection:
             await connection.execute(SQL["lock_account"], account_id)
             rows = await connection.fetch(SQL["remove_repositories"], account_id, list(repository_ids))
-            await purge_deliveries(connection, rows)
+            await purge(connection, rows)
         return [repository_of(row) for row in rows]
 
     async def uninstall(self, account_id: int, installation_id: int) -> list[Repository]:
@@ -93,9 +94,16 @@ class Accounts:
                 log.warning("installation_refused", installation_id=installation_id)
                 return []
             rows = await connection.fetch(SQL["remove_all"], account_id, installation_id)
+            await purge(connection, rows)
             await connection.execute(SQL["purge_installation_deliveries"], installation_id)
             await connection.execute(SQL["uninstalled"], account_id)
         return [repository_of(row) for row in rows]
+
+    async def rename(self, account_id: int, login: str) -> None:
+        """What GitHub calls the account now, and so the owner of its repositories."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["rename_account"], account_id, sanitise(login))
+            await connection.execute(SQL["rename_owner"], account_id, sanitise(login))
 
     async def set_state(self, account_id: int, installation_id: int, state: InstallationState) -> None:
         """Suspend, resume or park an installation; a removed one stays removed."""
@@ -130,11 +138,9 @@ class Accounts:
         tier = await self._tier(connection, account_id)
         purged = await connection.fetch(SQL["take_over"], account_id, ids)
         purged += await connection.fetch(SQL["drop_stale"], account_id, installation_id, ids)
-        await purge_deliveries(connection, purged)
+        await purge(connection, purged)
         for row in purged:
-            log.warning(
-                "repository_purged", audit=True, repository_id=row["id"], collection=row["collection"]
-            )
+            log.warning("repository_purged", audit=True, repository_id=row["id"])
         carried = [
             row["id"] for row in await connection.fetch(SQL["carry_over"], account_id, installation_id)
         ]
@@ -177,8 +183,11 @@ async def fit(connection: Any, account_id: int, tier: Tier) -> list[int]:
     return [row["id"] for row in rows]
 
 
-async def purge_deliveries(connection: Any, purged: Sequence[Mapping[str, Any]]) -> None:
-    """Forget the raw events of repositories that were purged."""
+async def purge(connection: Any, purged: Sequence[Mapping[str, Any]]) -> None:
+    """Forget the raw events of repositories whose rows were deleted, and have their collections dropped."""
+    if not purged:
+        return
     ids, installations = [row["id"] for row in purged], [row["installation_id"] for row in purged]
-    if ids:
-        await connection.execute(SQL["purge_deliveries"], ids, installations)
+    accounts, collections = [row["account_id"] for row in purged], [row["collection"] for row in purged]
+    await connection.execute(SQL["purge_deliveries"], ids, installations)
+    await connection.execute(SQL["queue_purges"], accounts, ids, collections)

@@ -71,6 +71,14 @@ class Effects:
         async with self._database.account(account_id) as connection:
             return int(await connection.fetchval(SQL["spoken_today"], account_id, repository_id, number))
 
+    async def silent_for(self, account_id: int, repository_id: int, number: int) -> float | None:
+        """Seconds since our last comment on an issue; an edit is none."""
+        async with self._database.account(account_id) as connection:
+            found: float | None = await connection.fetchval(
+                SQL["silent_for"], account_id, repository_id, number
+            )
+        return found
+
     async def _move(self, effect: Effect, to: EffectState, body: str, github_id: int | None) -> Effect:
         if effect.state not in FROM[to]:
             raise ValueError(f"an effect does not go from {effect.state.value} to {to.value}")

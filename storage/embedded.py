@@ -46,6 +46,10 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_permissions": "0700",
     "logging_collector": "off",
     "log_min_messages": "warning",
+    # A statement that fails would name the row in its detail, and the log is a file that nothing rewrites.
+    "log_error_verbosity": "terse",
+    # Old segments of the log are removed: a recycled one keeps what was deleted since, until it is written over.
+    "wal_recycle": "off",
     "max_wal_size": "256MB",
     "timezone": "'UTC'",
 }
@@ -71,6 +75,11 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Stop at once but cleanly; fine where it is gone."""
         stop(self.folder)
+
+
+def as_superuser(url: str) -> str:
+    """The address of our database for what only the server's superuser may do."""
+    return url.replace(f"//{ROLE}@", "//postgres@", 1)
 
 
 def start(data_dir: Path, *, fsync: bool = True) -> EmbeddedPostgres:

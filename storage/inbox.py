@@ -62,6 +62,8 @@ class Inbox:
             row = await connection.fetchrow(SQL["read"], job.delivery_id)
         if row is None:
             raise DeadError("the delivery was purged")
+        if not row["body"]:
+            raise DeadError("the delivery was purged with what it is about")
         return Delivery(**row)
 
     async def _write(self) -> None:
@@ -142,7 +144,8 @@ def columns(batch: Sequence[Waiting], digests: Sequence[bytes]) -> list[list[obj
 
 def fail(batch: Sequence[Waiting], error: Exception) -> None:
     """Tell everybody of a batch that nothing of it was stored."""
-    log.warning("deliveries_not_stored", deliveries=len(batch), reason=type(error).__name__)
+    reason = str(error) if isinstance(error, StorageUnavailableError) else type(error).__name__
+    log.error("deliveries_not_stored", deliveries=len(batch), reason=reason)
     for item in batch:
         if not item.stored.done():
             item.stored.set_exception(StorageUnavailableError("the delivery was not stored"))

@@ -1,6 +1,7 @@
 """Repository rows of one account."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from bot.core.records import Repository, RepositoryName, RepositoryState
@@ -53,6 +54,26 @@ class Repositories:
             raise ValueError("a reason belongs to the state inactive, and to no other")
         await self._write("set_state", account_id, repository_id, state.value, reason)
 
+    async def readmit(self, account_id: int, repository_id: int, reason: str) -> None:
+        """Let a repository that is INACTIVE for that reason wait for room in the tier."""
+        await self._write("readmit", account_id, repository_id, reason)
+
+    async def active(self, login: str | None = None) -> Sequence[Repository]:
+        """Every repository that is indexed and may be worked on, of all accounts or of the one with that login."""
+        async with self._database.system() as connection:
+            rows = await connection.fetch(SQL["active"], login)
+        return [repository_of(row) for row in rows]
+
+    async def synced_until(self, account_id: int, repository_id: int) -> datetime | None:
+        """Up to when all changes on GitHub are known; None before the first index."""
+        async with self._database.account(account_id) as connection:
+            found: datetime | None = await connection.fetchval(SQL["synced_until"], account_id, repository_id)
+        return found
+
+    async def synced(self, account_id: int, repository_id: int, until: datetime) -> None:
+        """All changes up to then are known now."""
+        await self._write("synced", account_id, repository_id, until)
+
     async def indexed(self, account_id: int, repository_id: int, *, total: int | None) -> None:
         """The index is complete."""
         await self._write("indexed", account_id, repository_id, total)
@@ -60,6 +81,12 @@ class Repositories:
     async def calibrated(self, account_id: int, repository_id: int, threshold: float, model: str) -> None:
         """Keep the score from which the bot speaks."""
         await self._write("calibrated", account_id, repository_id, threshold, model)
+
+    async def set_override(
+        self, account_id: int, repository_id: int, mode: str | None, until: datetime | None = None
+    ) -> None:
+        """Have the bot comment ("comment") or only record ("shadow") whatever its back-test says; None takes that back."""
+        await self._write("set_override", account_id, repository_id, mode, until)
 
     async def config_reported(self, account_id: int, repository_id: int, sha: str) -> bool:
         """Remember that this invalid config was reported; False where it had been already."""

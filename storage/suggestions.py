@@ -36,6 +36,7 @@ class Suggestions:
             suggestion.evidence,
             suggestion.content_hash,
             suggestion.decided_at,
+            suggestion.degraded and sanitise(suggestion.degraded),
         )
         async with self._database.account(suggestion.account_id) as connection:
             await connection.execute(SQL["save"], *values)
@@ -45,6 +46,18 @@ class Suggestions:
         async with self._database.account(account_id) as connection:
             row = await connection.fetchrow(SQL["get"], account_id, repository_id, number)
         return suggestion_of(row) if row else None
+
+    async def forget(self, account_id: int, repository_id: int, number: int) -> list[int]:
+        """Nothing about a deleted issue stays; returns the issues under which a comment of ours names it."""
+        key = (account_id, repository_id)
+        async with self._database.account(account_id) as connection:
+            for query in ("lock_repository", "forget_own", "forget_effects", "forget_outcomes"):
+                await connection.execute(SQL[query], *key, *(() if query == "lock_repository" else (number,)))
+            mentions = [
+                row["issue_number"] for row in await connection.fetch(SQL["forget_mentions"], *key, number)
+            ]
+            blank = await connection.fetch(SQL["forget_bodies"], *key, mentions)
+        return sorted({row["issue_number"] for row in blank if row["github_id"] is not None})
 
     async def duplicate_of(self, account_id: int, repository_id: int, number: int) -> int | None:
         """The issue that this one was last confirmed to be a duplicate of, unless that was rejected since."""

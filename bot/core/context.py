@@ -9,12 +9,16 @@ from bot.core.ports import (
     Backtests,
     Configs,
     Effects,
+    Erasure,
     GitHub,
     Inbox,
     Issues,
     Jobs,
     Marks,
+    Missed,
     Observations,
+    Paces,
+    Periodic,
     Repositories,
     Similarity,
     Suggestions,
@@ -42,14 +46,20 @@ class Services:
     backtests: Backtests
     effects: Effects
     usage: Usage
+    erasure: Erasure
+    periodic: Periodic
+    missed: Missed
+    paces: Paces
     github: GitHub
     configs: Configs
     similarity: Similarity
     observations: Observations
     app: AppIdentity
+    routed: Callable[[str, str | None], bool]  # whether an event and action are handled
     marker_key: bytes  # signs the hidden markers
     web_url: str = "https://github.com"  # where people see what we link to
     clock: Callable[[], datetime] = now  # what an issue's age is measured with
+    comment_gap: float = 60.0  # seconds between two comments of ours on one issue, at the least
 
 
 @dataclass(frozen=True, slots=True)

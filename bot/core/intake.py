@@ -17,7 +17,8 @@ def serial_of(
     number = issue.get("number") if isinstance(issue, dict) else None
     if repository_id is not None and type(number) is int:
         return f"issue:{repository_id}:{number}"
-    if event.startswith("installation") and installation_id is not None:
+    # What becomes of a repository and what the installation sees of it must not be worked on side by side.
+    if event.startswith(("installation", "repository")) and installation_id is not None:
         return f"installation:{installation_id}"
     return None
 
@@ -50,7 +51,11 @@ def ignored(event: str, payload: dict[str, Any], app_id: int | None) -> str | No
     sender = payload.get("sender")
     if isinstance(sender, dict) and sender.get("type") == "Bot":
         return "a bot's comment"
-    return "our own comment" if is_ours(payload.get("comment"), app_id) else None
+    ours = is_ours(payload.get("comment"), app_id)
+    if payload.get("action") == "deleted":
+        # That somebody deletes ours is a refusal. What others delete is not kept, least of all because they do.
+        return None if ours else "a deleted comment"
+    return "our own comment" if ours else None
 
 
 def is_ours(written: Any, app_id: int | None) -> bool:

@@ -6,24 +6,27 @@ another account, whatever else it is asked (row-level security is the second wal
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from bot.core.kept import Batch, Words
 from bot.core.records import (
     Account,
     AppIdentity,
-    Candidate,
     Closing,
     Comment,
     Delivery,
     Effect,
+    Explained,
+    HookAttempt,
     Installation,
     InstallationState,
     Issue,
     Job,
+    MissedDelivery,
     NewJob,
     Outcome,
     Ranking,
@@ -37,6 +40,8 @@ from bot.core.records import (
     Vector,
 )
 from bot.core.repo_config import ConfigOutcome
+from bot.core.scoring import Whitening
+from bot.core.sweep import Asking
 
 
 class Inbox(Protocol):
@@ -85,6 +90,54 @@ class Jobs(Protocol):
         """Dead letter, with its reason."""
         ...
 
+    async def purge(self, older_than: timedelta) -> None:
+        """Forget jobs and deliveries that are done and older than that; dead ones after four times that."""
+        ...
+
+
+class Paces(Protocol):
+    """When each installation was written to."""
+
+    async def purge(self) -> None:
+        """Forget what no limit reaches any more."""
+        ...
+
+
+class Periodic(Protocol):
+    """When each kind of `bot.core.periodic` was last done, and where it goes on."""
+
+    async def progress(self, kind: str) -> dict[str, Any]:
+        """What the last turn left; empty before the first."""
+        ...
+
+    async def done(self, kind: str, progress: Mapping[str, Any] | None = None, *, more: bool = False) -> None:
+        """A turn ended well; with `more` the next one is due at once."""
+        ...
+
+
+class Missed(Protocol):
+    """Deliveries that GitHub's log has and ours has not."""
+
+    async def note(self, attempts: Sequence[HookAttempt]) -> None:
+        """Remember those that are not in our log."""
+        ...
+
+    async def silence(self) -> bool:
+        """Forget what arrived or is too old; whether nothing at all arrived since something was asked for."""
+        ...
+
+    async def due(self, asking: Asking) -> list[MissedDelivery]:
+        """What to ask for now: of what an installation still sees, oldest first."""
+        ...
+
+    async def ask(self, missed: MissedDelivery, *, counts: bool) -> bool:
+        """Take the turn to ask for it; False where somebody else just did."""
+        ...
+
+    async def settle(self, missed: MissedDelivery) -> None:
+        """Nothing is missing: never ask for it."""
+        ...
+
 
 class Accounts(Protocol):
     """Accounts, their installations and their tiers."""
@@ -114,6 +167,10 @@ class Accounts(Protocol):
 
     async def uninstall(self, account_id: int, installation_id: int) -> list[Repository]:
         """Purge the account's data (usage totals stay); returns the repositories it had."""
+        ...
+
+    async def rename(self, account_id: int, login: str) -> None:
+        """What GitHub calls the account now; the owner in its repositories' names follows."""
         ...
 
     async def set_state(self, account_id: int, installation_id: int, state: InstallationState) -> None:
@@ -154,12 +211,37 @@ class Repositories(Protocol):
         """Move a repository to a state."""
         ...
 
+    async def active(self, login: str | None = None) -> Sequence[Repository]:
+        """Every repository that is indexed and may be worked on, of all accounts or of one."""
+        ...
+
+    async def synced_until(self, account_id: int, repository_id: int) -> datetime | None:
+        """Up to when all changes on GitHub are known; None before the first index."""
+        ...
+
+    async def synced(self, account_id: int, repository_id: int, until: datetime) -> None:
+        """All changes up to then are known now."""
+        ...
+
+    async def readmit(self, account_id: int, repository_id: int, reason: str) -> None:
+        """Let a repository that is INACTIVE for that reason wait for room in the tier: `Accounts.promote` lets it in."""
+        ...
+
     async def indexed(self, account_id: int, repository_id: int, *, total: int | None) -> None:
         """The index is complete: ACTIVE, `indexed_at` now, `issues_indexed` recounted, `issues_total` as told."""
         ...
 
     async def calibrated(self, account_id: int, repository_id: int, threshold: float, model: str) -> None:
         """Keep the score from which the bot speaks."""
+        ...
+
+    async def set_override(
+        self, account_id: int, repository_id: int, mode: str | None, until: datetime | None = None
+    ) -> None:
+        """Have the bot comment ("comment") or only record ("shadow") whatever its back-test says; None takes that back.
+
+        `until` ends a "shadow" by itself.
+        """
         ...
 
     async def config_reported(self, account_id: int, repository_id: int, sha: str) -> bool:
@@ -190,8 +272,9 @@ class Issues(Protocol):
         repository_id: int,
         model: str,
         vectors: Mapping[int, tuple[bytes, Vector, Vector]],
+        words: Mapping[int, Words] | None = None,
     ) -> None:
-        """Keep title and text vectors by number; only where the content hash (first value) is still the same."""
+        """Keep title and text vectors by number, and words; only where the content hash (first value) is still the same."""
         ...
 
     async def unembedded(self, account_id: int, repository_id: int, model: str, limit: int) -> list[Issue]:
@@ -204,6 +287,10 @@ class Issues(Protocol):
         """All issues whose revision is above, in batches, by revision."""
         ...
 
+    def read(self, account_id: int, repository_id: int, *, after_revision: int = 0) -> AsyncIterator[Batch]:
+        """The same, but by kept words instead of text where there are any."""
+        ...
+
     async def removed_since(self, account_id: int, repository_id: int, after_revision: int) -> list[int]:
         """Numbers of issues that left since that revision."""
         ...
@@ -214,8 +301,28 @@ class Issues(Protocol):
         """Replace issues by tombstones without content; a late event cannot bring them back. Returns those there were."""
         ...
 
+    async def leave(self, account_id: int, repository_id: int, numbers: Sequence[int]) -> list[int]:
+        """Take issues out that the repository does not want indexed; they may come back. Returns those there were."""
+        ...
+
+    async def tombstones(self, account_id: int, repository_id: int, numbers: Sequence[int]) -> list[int]:
+        """Which of these were deleted."""
+        ...
+
     async def count(self, account_id: int, repository_id: int) -> int:
         """How many issues are stored."""
+        ...
+
+
+class Whitenings(Protocol):
+    """What was fitted to a repository's vectors: losing it costs time only."""
+
+    async def save(self, account_id: int, repository_id: int, basis: bytes, whitening: Whitening) -> None:
+        """Keep the last one; `basis` names the vectors it was fitted to."""
+        ...
+
+    async def get(self, account_id: int, repository_id: int, basis: bytes) -> Whitening | None:
+        """The last one, where it was fitted to these vectors."""
         ...
 
 
@@ -237,6 +344,13 @@ class Suggestions(Protocol):
 
     async def get(self, account_id: int, repository_id: int, number: int) -> Suggestion | None:
         """The suggestion of an issue."""
+        ...
+
+    async def forget(self, account_id: int, repository_id: int, number: int) -> list[int]:
+        """Nothing about a deleted issue stays, in what was said under it or in what was said of it under others.
+
+        Returns the issues under which a comment of ours names it.
+        """
         ...
 
     async def duplicate_of(self, account_id: int, repository_id: int, number: int) -> int | None:
@@ -325,12 +439,32 @@ class Effects(Protocol):
         """How many comments of ours an issue got in the last 24 hours."""
         ...
 
+    async def silent_for(self, account_id: int, repository_id: int, number: int) -> float | None:
+        """Seconds since our last comment on an issue, an edit being none; None where there is none."""
+        ...
+
+
+class Erasure(Protocol):
+    """What follows a removal: no copy of what was removed stays, in rows or in files."""
+
+    async def forget(self) -> None:
+        """Empty the raw events of what is not there any more."""
+        ...
+
+    async def erase(self) -> None:
+        """Rewrite the files without what was deleted, as far as they are ours."""
+        ...
+
 
 class Usage(Protocol):
     """Counters per account and day."""
 
     async def add(self, account_id: int, metric: str, amount: int = 1) -> None:
         """Count. `metric` is one of indexed_issues, suggestions, comments, commands."""
+        ...
+
+    async def purge(self, older_than: timedelta) -> None:
+        """Forget totals of days that are longer ago, of every account."""
         ...
 
 
@@ -376,6 +510,10 @@ class RepositoryGitHub(Protocol):
 
     def issues(self, *, state: str, page: int) -> AsyncIterator[tuple[int, list[Issue]]]:
         """Issues and pull requests, most recently updated first, from that page on: (page, up to 100)."""
+        ...
+
+    def issues_since(self, since: datetime | None) -> AsyncIterator[list[Issue]]:
+        """Issues and pull requests, open and closed, that changed since then (None: all), least recently first."""
         ...
 
     async def issue_count(self, *, pull_requests: bool) -> int:
@@ -458,6 +596,18 @@ class GitHub(Protocol):
         """The repository, through a token scoped to its id."""
         ...
 
+    async def hook_attempts(self, cursor: str | None) -> tuple[list[HookAttempt], str | None]:
+        """A page of the log of our webhook, newest first, and the cursor of the next; None for the last."""
+        ...
+
+    async def hook_payload(self, attempt_id: int) -> dict[str, Any]:
+        """What was delivered in a request of that log."""
+        ...
+
+    async def redeliver(self, attempt_id: int) -> None:
+        """Have a request of that log sent again, under the same delivery id."""
+        ...
+
     def installation_repositories(self, installation_id: int) -> AsyncIterator[list[RepositoryName]]:
         """All repositories that an installation sees, a page at a time."""
         ...
@@ -510,8 +660,8 @@ class Similarity(Protocol):
         """Earlier issues (lower number, created before) by score. Degrades as `Ranking.degraded` says."""
         ...
 
-    async def compare(self, repository: Repository, issue: Issue, other: int) -> Candidate | None:
-        """The score of one pair, for `why`; None where the other is not indexed."""
+    async def compare(self, repository: Repository, issue: Issue, other: int) -> Explained | None:
+        """The score of one pair, for `why`; None where the other is not an earlier indexed issue."""
         ...
 
     async def past(self, repository: Repository) -> Past:
@@ -520,6 +670,10 @@ class Similarity(Protocol):
 
     async def rebuild(self, repository: Repository) -> int:
         """Make the collection anew from PostgreSQL; returns how many records it has."""
+        ...
+
+    async def verify(self, repository: Repository) -> str | None:
+        """What the collection lacks of what PostgreSQL holds, in words, and a rebuild is asked for; None where it is whole."""
         ...
 
     async def drop(self, repository: Repository) -> None:
@@ -568,6 +722,10 @@ class Collections(Protocol):
 
     async def drop(self, repository: Repository) -> None:
         """Delete the collection; fine where there is none."""
+        ...
+
+    async def numbers(self, repository: Repository) -> frozenset[int]:
+        """Numbers of all its records."""
         ...
 
     async def count(self, repository: Repository) -> int:

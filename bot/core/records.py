@@ -142,11 +142,17 @@ class Repository:
     threshold: float | None  # the score from which the bot speaks, None before calibration
     threshold_model: str | None  # the scorer that the threshold belongs to
     config_notice: str | None  # sha of the last invalid config that was reported
+    override: str | None = None  # "shadow" or "comment", by command, against the back-test
+    override_until: datetime | None = None  # when a "shadow" ends by itself
 
     @property
     def full_name(self) -> str:
         """`owner/name`, as in addresses."""
         return f"{self.owner}/{self.name}"
+
+    def wish(self, now: datetime) -> str | None:
+        """The override that is in force at that time."""
+        return None if self.override_until is not None and self.override_until <= now else self.override
 
     @property
     def issues_left_out(self) -> int:
@@ -200,6 +206,29 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class HookAttempt:
+    """One request of a delivery, as GitHub's log of our webhook shows it. Without content."""
+
+    id: int
+    guid: UUID  # the delivery's id: the same for each of its requests
+    event: str
+    action: str | None
+    installation_id: int | None
+    repository_id: int | None
+    answered: bool  # with a 2xx
+    delivered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MissedDelivery:
+    """A delivery that GitHub's log has and ours has not."""
+
+    attempt: HookAttempt
+    asked: int  # how often it was asked for, where that counted
+    asked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to put on the queue.
 
@@ -234,6 +263,40 @@ class Job:
     max_attempts: int
     worker: UUID
     enqueued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as the operator sees it: with the names of what it is about, without its content."""
+
+    id: int
+    kind: str
+    lane: Lane
+    state: str
+    attempt: int
+    max_attempts: int
+    reason: str | None
+    account_id: int | None
+    account: str | None  # its login, None where it is not installed
+    repository: str | None
+    event: str | None  # of a delivery: event and action
+    delivery_id: UUID | None
+    payload: dict[str, Any]
+    progress: dict[str, Any]
+    enqueued_at: datetime
+    run_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """An account, or a repository of it, that nothing was done for although there is work."""
+
+    account_id: int
+    account: str | None
+    repository: str | None  # None: the account as a whole
+    since: datetime
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,16 +346,24 @@ class Candidate:
     features: Features
     issue: Issue
     shared_terms: tuple[str, ...] = ()  # rarest first, as they stand in the texts
-    via: int | None = None  # the duplicate of `number` that was found, where people marked it as one
+    via: int | None = None  # the duplicate of `number` that was compared, where people marked it as one
     closing: Closing | None = None  # asked for only where it is shown
+    shared_error: str | None = None  # in words, see `bot.core.signatures`
+    shared_label: str | None = None
+    shared_prefix: str | None = None  # of both titles, such as `ui`
+    chance: float | None = None  # that it is the same problem; None where nothing says what its score means
 
     def evidence(self) -> dict[str, Any]:
-        """Score, features and shared terms as JSON takes them, for `Suggestion.evidence`."""
+        """Score, chance, features and what is shared as JSON takes them, for `Suggestion.evidence`."""
         score = self.score if math.isfinite(self.score) else None
         return {
             "score": score,
+            "chance": self.chance,
             "features": asdict(self.features),
+            "shared_error": self.shared_error,
             "shared_terms": list(self.shared_terms),
+            "shared_label": self.shared_label,
+            "shared_prefix": self.shared_prefix,
             "via": self.via,
         }
 
@@ -308,6 +379,27 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A piece of an issue's body that is not compared, and what kind of thing it is, in the plural."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One pair of issues, for `why`."""
+
+    ranking: Ranking  # of that one candidate
+    left_out: tuple[LeftOut, ...]  # of the new issue's body
+
+    @property
+    def candidate(self) -> Candidate:
+        """The earlier issue."""
+        return self.ranking.candidates[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Suggestion:
     """What the bot says about one issue: candidates, evidence, decision."""
 
@@ -320,9 +412,10 @@ class Suggestion:
     model: str
     likely: tuple[int, ...]  # issue numbers, best first
     also: tuple[int, ...]
-    evidence: dict[str, Any]  # candidate number -> score and features, for `why` and the API
+    evidence: dict[str, Any]  # candidate number -> `Candidate.evidence`, for the API
     content_hash: bytes  # of the issue text it was made for
     decided_at: datetime
+    degraded: str | None = None  # what was missing when it was made, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +428,7 @@ class Outcome:
     candidate: int | None
     kind: OutcomeKind
     actor_id: int | None
-    source: str  # "command", "reaction"
+    source: str  # "command", "comment", "reaction", "deletion"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ PERMISSIONS = {
     "discussions": "read",
     "contents": "read",
 }
-EVENTS = ("issues", "issue_comment")
+EVENTS = ("issues", "issue_comment", "repository", "installation_target")
 
 Json = dict[str, Any]
 
@@ -164,10 +164,70 @@ class GitHub:
         }
         self._about_installation(installation, "installation_repositories", "removed", change)
 
-    def rename_repository(self, repository: Repository, name: str) -> None:
-        """Rename; the old name redirects until somebody takes it."""
+    def rename_repository(self, repository: Repository, name: str, *, told: bool = True) -> None:
+        """Rename; the old name redirects until somebody takes it. The event may get lost (`told`)."""
+        before = repository.name
         self.world.old_names[repository.full_name.casefold()] = repository.id
         repository.name = name
+        if told:
+            change = {"changes": {"repository": {"name": {"from": before}}}}
+            self._about_repository(repository, "renamed", change)
+
+    def archive_repository(self, repository: Repository) -> None:
+        """Make it read-only."""
+        repository.archived = True
+        self._about_repository(repository, "archived")
+
+    def unarchive_repository(self, repository: Repository) -> None:
+        """Make it writable again."""
+        repository.archived = False
+        self._about_repository(repository, "unarchived")
+
+    def set_private(self, repository: Repository, *, private: bool) -> None:
+        """Change who may see it."""
+        repository.private = private
+        self._about_repository(repository, "privatized" if private else "publicized")
+
+    def delete_repository(self, repository: Repository) -> None:
+        """Delete for good; every installation that saw it loses it."""
+        del self.world.repositories[repository.id]
+        self._about_repository(repository, "deleted")
+        for installation in self.world.installed_on(repository):
+            self.remove_repositories(installation, [repository])
+
+    def transfer_repository(self, repository: Repository, to: Account) -> None:
+        """Give it to another owner. Installations of the old one lose it, those of the new one see it.
+
+        The event goes to the new owner's installations alone.
+        """
+        before = repository.owner
+        self.world.old_names[repository.full_name.casefold()] = repository.id
+        repository.owner = to
+        for installation in self.world.installed_on(repository):
+            self.remove_repositories(installation, [repository])
+        for installation in self.world.installations.values():
+            if installation.account.id == to.id:
+                installation.repositories[repository.id] = repository
+        kind = "organization" if before.kind == "Organization" else "user"
+        change = {"changes": {"owner": {"from": {kind: views.account(before)}}}}
+        self._about_repository(repository, "transferred", change)
+
+    def rename_account(self, account: Account, login: str) -> None:
+        """Rename a user or an organisation; the old names of its repositories redirect."""
+        for repository in self.world.repositories.values():
+            if repository.owner.id == account.id:
+                self.world.old_names[repository.full_name.casefold()] = repository.id
+        before, account.login = account.login, login
+        del self.world.accounts[before.casefold()]
+        self.world.accounts[login.casefold()] = account
+        for installation in self.world.installations.values():
+            if installation.account.id == account.id and "installation_target" in installation.app.events:
+                change = {
+                    "account": views.account(account),
+                    "changes": {"login": {"from": before}},
+                    "target_type": account.kind,
+                }
+                self._about_installation(installation, "installation_target", "renamed", change)
 
     # --- issues
 
@@ -225,6 +285,22 @@ class GitHub:
         self._touch(issue)
         self._about_issue(repository, issue, "unlabeled", by or issue.author, {"label": {"name": name}})
 
+    def lock_issue(self, repository: Repository, issue: Issue) -> None:
+        """Let only collaborators comment."""
+        issue.locked = True
+        self._touch(issue)
+        self._about_issue(repository, issue, "locked", repository.owner)
+
+    def unlock_issue(self, repository: Repository, issue: Issue) -> None:
+        """Let everybody comment again."""
+        issue.locked = False
+        self._touch(issue)
+        self._about_issue(repository, issue, "unlocked", repository.owner)
+
+    def pin_issue(self, repository: Repository, issue: Issue) -> None:
+        """Show it above the list: an event that changes nothing of the issue."""
+        self._about_issue(repository, issue, "pinned", repository.owner)
+
     def delete_issue(self, repository: Repository, issue: Issue) -> None:
         """Delete for good."""
         del repository.issues[issue.number]
@@ -268,10 +344,12 @@ class GitHub:
         change = {"changes": {"body": {"from": before}}}
         self._about_comment(repository, issue, comment, "edited", by or comment.author, change)
 
-    def delete_comment(self, repository: Repository, issue: Issue, comment: Comment) -> None:
-        """Delete a comment."""
+    def delete_comment(
+        self, repository: Repository, issue: Issue, comment: Comment, by: Account | None = None
+    ) -> None:
+        """Delete a comment; its author, or somebody with write access."""
         issue.comments.remove(comment)
-        self._about_comment(repository, issue, comment, "deleted", comment.author)
+        self._about_comment(repository, issue, comment, "deleted", by or comment.author)
 
     def react(self, comment: Comment, user: Account | str, content: str) -> Reaction:
         """React; the same reaction again is the one there is. GitHub sends no webhook for it."""
@@ -294,6 +372,19 @@ class GitHub:
             "sender": views.account(installation.account),
         }
         self.hooks.emit(installation.app, event, payload | more)
+
+    def _about_repository(self, repository: Repository, action: str, more: Json | None = None) -> None:
+        """Tell every installation that sees the repository and whose App listens."""
+        for installation in self.world.installed_on(repository):
+            if installation.suspended or "repository" not in installation.app.events:
+                continue
+            payload = {
+                "action": action,
+                "repository": views.repository(repository, self.url),
+                "installation": {"id": installation.id, "node_id": f"IN_{installation.id}"},
+                "sender": views.account(repository.owner),
+            }
+            self.hooks.emit(installation.app, "repository", payload | (more or {}))
 
     def _about_issue(
         self,

@@ -3,10 +3,34 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from bot.core.context import Context
+from handlers.tasks.erase import erase
+from handlers.tasks.follow_installation import follow_installation
+from handlers.tasks.forget import forget_done, forget_usage
 from handlers.tasks.index_repository import backtest, index_repository
+from handlers.tasks.look_again import look_again
+from handlers.tasks.purge_repository import purge_repository
 from handlers.tasks.rebuild_collection import rebuild_collection
+from handlers.tasks.reconcile import reconcile, reconcile_all
+from handlers.tasks.sweep_deliveries import sweep_deliveries
+from handlers.tasks.verify_collection import verify_collection
 from handlers.tasks.watch_reactions import watch_reactions
 
 TASKS: Mapping[str, Callable[[Context], Awaitable[None]]] = {
-    task.__name__: task for task in (backtest, index_repository, rebuild_collection, watch_reactions)
+    task.__name__: task
+    for task in (
+        backtest,
+        erase,
+        follow_installation,
+        forget_done,
+        forget_usage,
+        index_repository,
+        look_again,
+        purge_repository,
+        rebuild_collection,
+        reconcile,
+        reconcile_all,
+        sweep_deliveries,
+        verify_collection,
+        watch_reactions,
+    )
 }

@@ -113,8 +113,23 @@ DELETE FROM repositories WHERE account_id = $1 AND installation_id = $2
 RETURNING id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
           issues_indexed, revision, threshold, threshold_model, config_notice;
 
+-- name: rename_account
+-- What GitHub calls an account now; one that is not installed stays without its login.
+UPDATE accounts SET login = $2 WHERE id = $1 AND removed_at IS NULL;
+
+-- name: rename_owner
+-- Its repositories have its name in theirs.
+UPDATE repositories SET owner = $2 WHERE account_id = $1;
+
+-- name: queue_purges
+-- The jobs that drop the collections of purged repositories.
+INSERT INTO jobs (kind, lane, account_id, serial, payload, max_attempts)
+SELECT 'purge_repository', 0, account_id, 'index:' || id, jsonb_build_object('repository_id', id, 'collection', collection), 8
+FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS gone (account_id, id, collection);
+
 -- name: purge_deliveries
 -- Raw events of purged repositories with their jobs; what is being worked on right now is left for its worker to end.
+-- Their ids stay without the body, so that GitHub's log holds nothing that we seem never to have got.
 WITH doomed AS (
     SELECT deliveries.id FROM deliveries
     JOIN unnest($1::bigint[], $2::bigint[]) AS gone (repository_id, installation_id) USING (repository_id, installation_id)
@@ -122,7 +137,7 @@ WITH doomed AS (
 ), unqueued AS (
     DELETE FROM jobs WHERE delivery_id IN (SELECT id FROM doomed)
 )
-DELETE FROM deliveries WHERE id IN (SELECT id FROM doomed);
+UPDATE deliveries SET body = '', done_at = coalesce(done_at, now()) WHERE id IN (SELECT id FROM doomed);
 
 -- name: purge_installation_deliveries
 -- Raw events of a removed installation with their jobs; as above.
@@ -132,4 +147,4 @@ WITH doomed AS (
 ), unqueued AS (
     DELETE FROM jobs WHERE delivery_id IN (SELECT id FROM doomed)
 )
-DELETE FROM deliveries WHERE id IN (SELECT id FROM doomed);
+UPDATE deliveries SET body = '', done_at = coalesce(done_at, now()) WHERE id IN (SELECT id FROM doomed);

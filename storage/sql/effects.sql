@@ -17,6 +17,11 @@ SET state = $5, body = $6, github_id = $7, updated_at = greatest(clock_timestamp
 WHERE account_id = $1 AND id = $2 AND state = $3 AND updated_at = $4
 RETURNING id, account_id, repository_id, issue_number, key, state, body, github_id, updated_at;
 
+-- name: silent_for
+-- Seconds since the last comment, whatever became of it.
+SELECT extract(epoch FROM clock_timestamp() - max(first_done_at))::float FROM effects
+WHERE account_id = $1 AND repository_id = $2 AND issue_number = $3 AND github_id IS NOT NULL;
+
 -- name: spoken_today
 -- Comments of the last day: effects that have an id on GitHub, whatever became of them, by when they were first there.
 SELECT count(*) FROM effects

@@ -1,19 +1,53 @@
 -- name: save
 -- Insert, or replace the one of the same issue; nothing where the repository is gone.
 INSERT INTO suggestions (account_id, repository_id, issue_number, spoken, reason, threshold, model, likely, also, evidence,
-                         content_hash, decided_at)
-SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM repositories WHERE account_id = $1 AND id = $2
+                         content_hash, decided_at, degraded)
+SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM repositories WHERE account_id = $1 AND id = $2
 ON CONFLICT (repository_id, issue_number) DO UPDATE SET
     spoken = excluded.spoken, reason = excluded.reason, threshold = excluded.threshold, model = excluded.model,
     likely = excluded.likely, also = excluded.also, evidence = excluded.evidence, content_hash = excluded.content_hash,
-    decided_at = excluded.decided_at
+    decided_at = excluded.decided_at, degraded = excluded.degraded
 WHERE suggestions.account_id = $1;
 
 -- name: get
 -- The suggestion of an issue.
 SELECT account_id, repository_id, issue_number, spoken, reason, threshold, model, likely, also, evidence, content_hash,
-       decided_at
+       decided_at, degraded
 FROM suggestions WHERE account_id = $1 AND repository_id = $2 AND issue_number = $3;
+
+-- name: lock_repository
+-- Whoever writes what is said about a repository's issues comes after or before this.
+SELECT id FROM repositories WHERE account_id = $1 AND id = $2 FOR NO KEY UPDATE;
+
+-- name: forget_own
+-- What was decided about an issue.
+DELETE FROM suggestions WHERE account_id = $1 AND repository_id = $2 AND issue_number = $3;
+
+-- name: forget_effects
+-- What we wrote, or meant to write, under an issue.
+DELETE FROM effects WHERE account_id = $1 AND repository_id = $2 AND issue_number = $3;
+
+-- name: forget_outcomes
+-- What people did with a suggestion about an issue, or with the issue as a candidate.
+DELETE FROM outcomes WHERE account_id = $1 AND repository_id = $2 AND (issue_number = $3 OR candidate = $3);
+
+-- name: forget_mentions
+-- What was decided about others loses its words of that issue ($3), which may have been compared for another ($3 as `via`).
+UPDATE suggestions SET
+    likely = array_remove(likely, $3), also = array_remove(also, $3),
+    evidence = (
+        SELECT coalesce(jsonb_object_agg(item.key, item.value), '{}') FROM jsonb_each(evidence) AS item
+        WHERE item.key <> $3::integer::text AND item.value ->> 'via' IS DISTINCT FROM $3::integer::text)
+WHERE account_id = $1 AND repository_id = $2
+  AND (evidence ? $3::integer::text OR $3 = ANY(likely) OR $3 = ANY(also)
+       OR EXISTS (SELECT FROM jsonb_each(evidence) AS item WHERE item.value ->> 'via' = $3::integer::text))
+RETURNING issue_number;
+
+-- name: forget_bodies
+-- Comments whose decision named that issue are known without their text; they are written anew.
+UPDATE effects SET body = ''
+WHERE account_id = $1 AND repository_id = $2 AND issue_number = ANY($3::integer[]) AND body <> ''
+RETURNING issue_number, github_id, key;
 
 -- name: duplicate_of
 -- The last confirmation that nobody has rejected since.

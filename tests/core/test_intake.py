@@ -6,6 +6,7 @@ from bot.core.intake import ignored, job_for, serial_of
 from bot.core.records import Lane
 
 OURS = 77
+OUR_COMMENT = {"performed_via_github_app": {"id": OURS}}
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ OURS = 77
         ("issues", {"issue": {"number": "5"}}, None),
         ("issues", {"issue": None}, None),
         ("installation", {}, "installation:3"),
+        ("repository", {}, "installation:3"),
         ("installation_repositories", {}, "installation:3"),
         ("ping", {}, None),
     ],
@@ -59,6 +61,10 @@ def test_commands_wait_for_webhooks(event, lane):
         ),
         ("issue_comment", {"sender": {"type": "User"}, "comment": {"performed_via_github_app": None}}, False),
         ("issue_comment", {"sender": None, "comment": None}, False),
+        # Deleting our comment is a refusal, unless we did it. What others delete is not kept.
+        ("issue_comment", {"action": "deleted", "sender": {"type": "User"}, "comment": OUR_COMMENT}, False),
+        ("issue_comment", {"action": "deleted", "sender": {"type": "Bot"}, "comment": OUR_COMMENT}, True),
+        ("issue_comment", {"action": "deleted", "sender": {"type": "User"}, "comment": {}}, True),
         # A bot that closes or labels an issue changes what candidates are shown as.
         ("issues", {"sender": {"type": "Bot"}}, False),
         ("installation", {"sender": {"type": "Bot"}}, False),

@@ -13,8 +13,8 @@ import structlog
 
 import bot.app
 from bot.core.context import now
+from bot.core.pace import WritePace
 from bot.core.records import RepositoryState
-from bot.github.pace import WritePace
 from bot.logs import configure
 from bot.sandbox.github import GitHub
 from bot.sandbox.server import Sandbox, serve
@@ -116,6 +116,7 @@ class Stage:
         await self.github.hooks.settled()
 
         async def idle():
+            await self.make_due("look_again")  # more edits that would share it are not to come
             async with self.database.system() as connection:
                 return (
                     await connection.fetchval(
@@ -212,7 +213,7 @@ async def open_stage(postgres, template, tmp_path, model_dir):
     """Starts a sandbox with a service; at the end nothing unknown may have been asked of the sandbox."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(tier="enterprise", pace=UNPACED):
+        async def start(tier="enterprise", pace=UNPACED, comment_gap=0.0):
             name = f"flow_{os.urandom(6).hex()}"
             owner = await asyncpg.connect(postgres.address("template1", "postgres"))
             await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {embedded.ROLE}")
@@ -238,7 +239,7 @@ async def open_stage(postgres, template, tmp_path, model_dir):
             def told():
                 return now() + clock["ahead"] if clock["ahead"] else now()
 
-            options = bot.app.Options(clock=told, pace=pace, host="127.0.0.1")
+            options = bot.app.Options(clock=told, pace=pace, comment_gap=comment_gap, host="127.0.0.1")
             process = await stack.enter_async_context(bot.app.running(settings, options))
             app.webhook_url = f"http://127.0.0.1:{process.port}/webhooks/github"
             stage = Stage(sandbox, app, process, url, clock)

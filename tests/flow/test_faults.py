@@ -155,7 +155,7 @@ async def test_a_name_that_somebody_took_gets_no_foreign_comment(stage):
     stage.sandbox.faults.append(Fault("GET", r"/issues/\d+$", delay=0.5, passes=True))
     issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
     await stage.github.hooks.settled()
-    stage.github.rename_repository(stage.repository, "moved")
+    stage.github.rename_repository(stage.repository, "moved", told=False)
     squatter = stage.github.create_repository("octo", "app")
     for n in range(issue.number):
         stage.github.seed_issue(squatter, f"Something else {n}")
@@ -193,3 +193,119 @@ async def test_a_markers_signature_is_ours_alone(stage):
     issue = await stage.report_again(0)
     body = stage.ours(issue)[0].body
     assert read(b"another key", body, stage.repository.id, issue.number) is None
+
+
+async def retried(stage, kind, times):
+    """Let jobs of a kind fail that many times more; gives those that wait: (attempts that counted, reason)."""
+    for _ in range(times):
+        await stage.make_due(kind)
+        await stage.until(lambda: waiting(stage, kind), f"a {kind} that failed again")
+    return await waiting(stage, kind)
+
+
+async def waiting(stage, kind):
+    """Jobs of a kind, as soon as none of them is due or runs."""
+    async with stage.database.system() as connection:
+        rows = await connection.fetch(
+            "SELECT attempt, reason, state = 'ready' AND run_at > now() AS later FROM jobs "
+            "WHERE kind = $1 AND state IN ('ready', 'running')",
+            kind,
+        )
+    return [(row["attempt"], row["reason"]) for row in rows] if all(row["later"] for row in rows) else []
+
+
+async def test_github_may_be_down_for_longer_than_a_job_has_attempts(stage):
+    down = [Fault(method, "", status=502, body="<html>Bad Gateway</html>", times=10**6) for method in ("GET", "POST", "PATCH")]  # fmt: skip
+    stage.github.tokens.revoke(stage.installation.id)
+    stage.sandbox.faults.extend(down)
+    title, body = REPORTS[0]
+    issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
+    await stage.github.hooks.settled()
+    ((attempt, reason),) = await retried(stage, "delivery", 10)
+    assert (attempt, reason.partition(":")[0]) == (0, "GitHubUnavailableError")
+    assert sum(fault.times for fault in down) <= 3 * 10**6 - 10
+    stage.sandbox.faults.clear()
+    await settle(stage)
+    assert len(stage.ours(issue)) == 1
+
+
+async def test_a_model_that_fails_for_a_while_holds_new_issues_up_and_loses_none(stage, monkeypatch):
+    earlier = await stage.report_again(1)
+
+    def fail(self, texts):
+        raise MemoryError("no memory for the model")
+
+    with monkeypatch.context() as fault:
+        fault.setattr(Embedder, "_encode", fail)
+        title, body = REPORTS[0]
+        issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
+        await stage.github.hooks.settled()
+        ((attempt, reason),) = await retried(stage, "delivery", 10)
+        assert (attempt, reason) == (0, "ModelUnavailableError: the embedding model failed: MemoryError")
+        assert stage.ours(issue) == []
+        stage.github.comment(stage.repository, earlier, "will", "/dejaview similar")  # its vectors are kept
+        await stage.until(lambda: len(stage.ours(earlier)) == 2, "an answer")
+    await settle(stage)
+    assert len(stage.ours(issue)) == 1
+
+
+FULL_DISK = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION full_disk();
+"""
+
+
+@asynccontextmanager
+async def full_disk(stage, table):
+    """Nothing can be written to that table."""
+    owner = await asyncpg.connect(stage.process.base.url)
+    await owner.execute(FULL_DISK.format(table=table))
+    yield
+    await owner.execute("DROP FUNCTION full_disk CASCADE")
+    await owner.close()
+
+
+async def test_a_full_disk_holds_jobs_up_and_loses_none(stage):
+    async with full_disk(stage, "issues"):
+        title, body = REPORTS[0]
+        issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
+        await stage.github.hooks.settled()
+        ((attempt, reason),) = await retried(stage, "delivery", 10)
+        assert (attempt, reason) == (0, "StorageUnavailableError: PostgreSQL does not answer: DiskFullError")
+    await settle(stage)
+    assert len(stage.ours(issue)) == 1
+
+
+async def test_a_disk_too_full_for_the_queue_itself_is_outlived_by_the_worker(stage):
+    async with full_disk(stage, "jobs"):
+        title, body = REPORTS[0]
+        issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
+        await stage.github.hooks.settled()
+        refused = stage.github.hooks.attempts[-1]
+        assert refused.status_code == 503
+        await stage.until(lambda: claims_failed(stage), "a claim that fails")
+    assert not stage.process.worker.done()
+    stage.github.hooks.redeliver(stage.app, refused.id)
+    await stage.quiet()
+    assert len(stage.ours(issue)) == 1
+
+
+def claims_failed(stage):
+    """Whether the worker has said so."""
+    return "claim_failed" in stage.log.read_text(encoding="utf-8")
+
+
+async def test_a_collection_that_lost_records_without_an_error_is_found_and_made_anew(stage):
+    row, folder = await stage.row(), stage.process.base.settings.data_dir / "chroma"
+    assert listed(folder) == len(REPORTS)
+    await verify(stage, row)
+    assert "rebuild_collection" not in {kind for kind, _, _ in await stage.ended()}
+    owner = await asyncpg.connect(stage.process.base.url)
+    await owner.execute("SET ROLE deja_view_system")
+    await owner.execute("UPDATE issues SET text_vector = title_vector")
+    await owner.close()
+    await verify(stage, row)
+    assert ("rebuild_collection", "done", None) in await stage.ended()
+    await verify(stage, row)
+    assert [kind for kind, _, _ in await stage.ended()].count("rebuild_collection") == 1

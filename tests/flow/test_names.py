@@ -11,7 +11,7 @@ def opened_and_renamed(stage, *, taken):
     """Somebody reports a known problem, and the repository is renamed before the event arrives; gives issue and squatter."""
     title, body = REPORTS[0]
     issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
-    stage.github.rename_repository(stage.repository, "moved")
+    stage.github.rename_repository(stage.repository, "moved", told=False)
     squatter = stage.github.create_repository("octo", "app") if taken else None
     for n in range(issue.number if squatter else 0):
         stage.github.seed_issue(squatter, f"Something else {n}")
@@ -46,7 +46,7 @@ async def test_an_index_goes_on_under_the_new_name(open_stage):
     repository = stage.new_repository()
     stage.repository = repository
     stage.installation = stage.github.install(stage.app, repository.owner, [repository])
-    stage.github.rename_repository(repository, "moved")
+    stage.github.rename_repository(repository, "moved", told=False)
     await stage.indexed()
     row = await stage.row()
     assert (row.name, await stage.count()) == ("moved", len(REPORTS))

@@ -5,7 +5,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from bot.core.errors import RetryError
+from bot.core.errors import DeadError, RetryError
 from bot.core.records import (
     Account,
     Delivery,
@@ -290,11 +290,20 @@ async def deliver(database, installation_id, repository_id):
 
 
 async def left(database):
+    """Ids of deliveries with their bodies; of the others nothing but the id stays."""
     async with database.system() as connection:
-        stored = {row["id"] for row in await connection.fetch("SELECT id FROM deliveries")}
-        queued = {row["delivery_id"] for row in await connection.fetch("SELECT delivery_id FROM jobs")}
-    assert queued == stored
+        stored = {row["id"] for row in await connection.fetch("SELECT id FROM deliveries WHERE body <> ''")}
+        queued = await connection.fetch("SELECT delivery_id FROM jobs WHERE delivery_id IS NOT NULL")
+    assert {row["delivery_id"] for row in queued} == stored
     return stored
+
+
+async def purges(database):
+    async with database.system() as connection:
+        rows = await connection.fetch(
+            "SELECT account_id, serial, payload FROM jobs WHERE kind = 'purge_repository' ORDER BY id"
+        )
+    return [(row["account_id"], row["serial"], row["payload"]["collection"]) for row in rows]
 
 
 async def test_a_removed_repository_takes_its_raw_events_along_but_not_those_being_worked_on(
@@ -307,6 +316,40 @@ async def test_a_removed_repository_takes_its_raw_events_along_but_not_those_bei
     other, moved = await deliver(database, 10, 8), await deliver(database, 20, 7)
     await accounts.remove_repositories(1, [7, 9])
     assert await left(database) == {running, other, moved}
+    assert await purges(database) == [(1, "index:7", "repo_1_octo_r7_7")]
+
+
+async def test_an_event_whose_body_was_purged_is_known_and_cannot_be_worked_on(accounts, database):
+    await accounts.install(OCTO, 10, names(7))
+    gone = await deliver(database, 10, 7)
+    await accounts.remove_repositories(1, [7])
+    again = Delivery(gone, "issues", "opened", 10, 7, b"canary")
+    assert not await Inbox(database).accept(again, NewJob("delivery", Lane.WEBHOOK, delivery_id=gone))
+    async with database.system() as connection:
+        assert await connection.fetchval("SELECT done_at FROM deliveries WHERE id = $1", gone) is not None
+    await Jobs(database).enqueue(NewJob("delivery", Lane.WEBHOOK, delivery_id=gone))
+    jobs = await Jobs(database).claim(uuid4(), limit=5)
+    (job,) = [item for item in jobs if item.kind == "delivery"]
+    with pytest.raises(DeadError, match="purged"):
+        await Inbox(database).read(job)
+
+
+async def test_a_repository_that_another_account_has_now_leaves_its_collection_to_a_job(accounts, database):
+    await accounts.install(OCTO, 10, names(7))
+    await accounts.install(Account(2, "other", "User", "free"), 20, names(7))
+    await accounts.install(Account(2, "other", "User", "free"), 21, [])
+    assert await purges(database) == [(1, "index:7", "repo_1_octo_r7_7"), (2, "index:7", "repo_2_octo_r7_7")]
+
+
+async def test_an_account_and_its_repositories_are_renamed_together(accounts, repositories):
+    await accounts.install(OCTO, 10, names(7))
+    await accounts.rename(1, "hubber")
+    assert (await accounts.account(1)).login == "hubber"
+    assert (await repositories.get(1, 7)).owner == "hubber"
+    await accounts.uninstall(1, 10)
+    await accounts.rename(1, "late")
+    await accounts.install(OCTO, 11, [])
+    assert (await accounts.account(1)).login == "octo"
 
 
 async def test_an_uninstall_takes_everything_along_but_usage(accounts, repositories, database, database_url):
