@@ -7,6 +7,7 @@ from datetime import timedelta
 import structlog
 
 from bot.core import crash
+from bot.core.calibration import with_chances
 from bot.core.comment import refused_comment, suggestion_comment
 from bot.core.context import Context
 from bot.core.decision import Decision, Question, decide
@@ -69,10 +70,21 @@ async def judge(
 ) -> tuple[Decision, Ranking]:
     """Rank earlier issues and decide; nothing is ranked where the issue itself rules a suggestion out."""
     refused = await ctx.services.suggestions.refused(repository.account_id, repository.id, issue.number)
-    ranking = await ctx.services.similarity.rank(repository, issue)
+    ranking = await rated(ctx, repository, await ctx.services.similarity.rank(repository, issue))
     ranking = replace(ranking, candidates=await originals(ctx, repository, issue, ranking.candidates))
-    threshold = repository.threshold if repository.threshold_model == ranking.model else None
+    threshold = threshold_for(repository, ranking)
     return decide(Question(issue, repository.full_name, ranking, threshold, refused, config)), ranking
+
+
+async def rated(ctx: Context, repository: Repository, ranking: Ranking) -> Ranking:
+    """The ranking with the chance of each candidate, where the repository's last back-test can tell it."""
+    last = await ctx.services.backtests.get(repository.account_id, repository.id)
+    return with_chances(ranking, last.model, last.report) if last else ranking
+
+
+def threshold_for(repository: Repository, ranking: Ranking) -> float | None:
+    """The repository's threshold where it belongs to the model of the ranking."""
+    return repository.threshold if repository.threshold_model == ranking.model else None
 
 
 async def originals(
@@ -106,6 +118,7 @@ def record(
         evidence={str(item.number): item.evidence() for item in ranking.candidates},
         content_hash=content_hash(issue.title, issue.body),
         decided_at=ctx.services.clock(),
+        degraded=ranking.degraded,
     )
 
 

@@ -1,5 +1,6 @@
 import re
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -214,6 +215,7 @@ def test_the_comment_in_the_readme_is_what_is_written():
         6.17,
         ("jetty", "CVE", "latest", "due"),
     )
+    best = replace(best, chance=0.14)
     also = candidate(963, "Upgrade jetty version to 9.4.43", 4), candidate(1163, "Update to Jetty 9.4.44", 3)
     issue = candidate(1501, "upgrade to jetty 9.4.48 due to CVE", 0).issue
     decision = Decision(True, "", 5.59, (best,), also)

@@ -3,13 +3,16 @@
 Each text begins with its marker. Commands stand in code spans, so that no bot, ours included, takes them for given.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
+from bot.core.calibration import word
 from bot.core.decision import Decision
 from bot.core.inert import code, inert
 from bot.core.marker import marker
 from bot.core.ports import StoredBacktest
-from bot.core.records import Candidate, Issue, Repository, RepositoryState
+from bot.core.records import Candidate, Explained, Issue, LeftOut, Repository, RepositoryState
 from bot.core.scoring import parts, values_of, weights_for
 
 LONGEST = 60_000
@@ -17,6 +20,12 @@ LONGEST = 60_000
 
 SAME_TITLE = 0.6
 """Share of a title's own BM25 score from which titles are called almost the same."""
+
+MOST_REASONS = 2
+"""Reasons given with a candidate in a comment."""
+
+LINES_SHOWN = 10
+"""Pieces of what was left out that `why` prints."""
 
 FOOTER = "<sub>Deja View · automatic, may be wrong · nothing is closed automatically · `/dejaview help`</sub>"
 
@@ -75,8 +84,9 @@ def suggestion_comment(
 
 
 def likely_line(repository: Repository, item: Candidate, web_url: str) -> str:
-    """A candidate with its reasons."""
-    return f"- #{item.number} {inert(item.issue.title)} · {status(repository, item, web_url)}{reasons(item)}"
+    """A candidate with how sure we are and the reasons."""
+    sure = "" if item.chance is None else f" · {word(item.chance)} match"
+    return f"- #{item.number} {inert(item.issue.title)} · {status(repository, item, web_url)}{sure}{best_reasons(item)}"
 
 
 def status(repository: Repository, item: Candidate, web_url: str) -> str:
@@ -119,12 +129,28 @@ def same_problem(item: Candidate) -> str:
     return f"**Same problem?** #{item.number} is closed: what was said there may help; if it does not, say here what is different."
 
 
-def reasons(item: Candidate) -> str:
-    """What a person can check, on a line of its own."""
-    said = ["Almost the same title."] if item.features.bm25_title_self >= SAME_TITLE else []
+def best_reasons(item: Candidate) -> str:
+    """The strongest reasons, on a line of their own."""
+    said = list(islice(reasons(item), MOST_REASONS))
+    if not said:
+        return ""
+    # What was compared is the duplicate, not the original that stands for it.
+    with_whom = "" if item.via is None else f"{code(f'#{item.via}')}: "
+    return f"\n  {with_whom}{' '.join(said)}"
+
+
+def reasons(item: Candidate) -> Iterator[str]:
+    """What a person can check, strongest first."""
+    if item.shared_error:
+        yield f"Same error line {code(item.shared_error, 80)}."
+    if item.features.bm25_title_self >= SAME_TITLE:
+        yield "Almost the same title."
     if item.shared_terms:
-        said.append(f"Both mention {', '.join(code(term, 40) for term in item.shared_terms)}.")
-    return f"\n  {' '.join(said)}" if said else ""
+        yield f"Both mention {', '.join(code(term, 40) for term in item.shared_terms)}."
+    if item.shared_label:
+        yield f"Both are labelled {code(item.shared_label, 50)}."
+    if item.shared_prefix:
+        yield f"Both titles begin with {code(item.shared_prefix, 40)}."
 
 
 def folded(summary: str, repository: Repository, items: Sequence[Candidate], web_url: str) -> str:
@@ -176,37 +202,89 @@ def help_reply(key: bytes, repository: Repository, number: int, effect_key: str)
     return compose(marker(key, repository.id, number, effect_key), table, "`/dv` is short for `/dejaview`.")
 
 
-def nothing_reply(key: bytes, repository: Repository, number: int, effect_key: str, reason: str) -> str:
+def nothing_reply(
+    key: bytes, repository: Repository, number: int, effect_key: str, reason: str, degraded: str | None = None
+) -> str:
     """Why `check` leads to no suggestion. `reason` is the decision's own sentence."""
     head = marker(key, repository.id, number, effect_key)
-    return compose(head, f"I looked again and suggest nothing: {inert(reason, 200)}.")
+    missing = f"A part was missing: {inert(degraded, 100)}." if degraded else ""
+    return compose(head, f"I looked again and suggest nothing: {inert(reason, 200)}.", missing)
 
 
 def why_reply(
-    key: bytes, repository: Repository, number: int, effect_key: str, item: Candidate, threshold: float | None
+    key: bytes,
+    repository: Repository,
+    number: int,
+    effect_key: str,
+    explained: Explained,
+    threshold: float | None,
+    decided_without: str | None = None,
 ) -> str:
-    """The parts of one candidate's score."""
+    """One candidate's score: its parts, how probable it makes it, what both share, and what was not compared.
+
+    `threshold` is None where none belongs to this ranking; `decided_without` is what was missing at the last decision.
+    """
+    item = explained.candidate
+    bar = "no threshold is calibrated for it yet" if threshold is None else f"I speak from {threshold:.2f}"
+    checks = "\n".join(f"- {reason}" for reason in reasons(item))
+    return compose(
+        marker(key, repository.id, number, effect_key),
+        f"#{item.number} {inert(item.issue.title)} scores **{item.score:.2f}**; {bar}. {chance_sentence(item)}",
+        missing_sentence(explained.ranking.degraded, decided_without),
+        checks,
+        score_table(item),
+        left_out_part(explained.left_out),
+    )
+
+
+def chance_sentence(item: Candidate) -> str:
+    """How probable it is that the candidate is the same problem: in percent only here."""
+    if item.chance is None:
+        return "How probable that makes it is not calibrated yet."
+    return f"The same problem with about {100 * item.chance:.0f} % probability ({word(item.chance)})."
+
+
+def missing_sentence(now: str | None, then: str | None) -> str:
+    """Which part is missing in this comparison, and which was at the decision."""
+    said = [f"Compared with a part missing: {inert(now, 100)}."] if now else []
+    if then:
+        said.append(
+            f"So was my last decision here: {inert(then, 100)}."
+            if now
+            else f"My last decision here was made with a part missing: {inert(then, 100)}."
+        )
+    return " ".join(said)
+
+
+def score_table(item: Candidate) -> str:
+    """The parts of a score, and their sum."""
     values, gains = values_of(item.features), parts(item.features)
-    rows = [f"| {FEATURE_WORDS[name]} | {values[name]:.2f} | {gain:+.2f} |" for name, gain in gains.items()]
-    start = f"| start value | | {weights_for(item.features).bias:+.2f} |"
-    table = "\n".join(
+    return "\n".join(
         [
             "| Part | Value | Adds |",
             "| --- | ---: | ---: |",
-            start,
-            *rows,
+            f"| start value | | {weights_for(item.features).bias:+.2f} |",
+            *(
+                f"| {FEATURE_WORDS[name]} | {values[name]:.2f} | {gain:+.2f} |"
+                for name, gain in gains.items()
+            ),
             f"| **score** | | **{item.score:.2f}** |",
         ]
     )
-    bar = "not calibrated yet" if threshold is None else f"{threshold:.2f}"
-    terms = ", ".join(code(term, 40) for term in item.shared_terms)
-    return compose(
-        marker(key, repository.id, number, effect_key),
-        f"#{item.number} {inert(item.issue.title)} scores **{item.score:.2f}**; I speak from {bar}.",
-        table,
-        f"Rarest words in common: {terms}." if terms else "",
-        "Quoted lines, template headings, check boxes, links and images are left out of the comparison.",
+
+
+def left_out_part(pieces: Sequence[LeftOut]) -> str:
+    """What of the new issue was not compared: how many of each kind, and the first few, folded."""
+    if not pieces:
+        return "Nothing was left out of this issue's text."
+    counts = Counter(piece.kind for piece in pieces)
+    lines = "\n".join(f"- {piece.kind}: {code(piece.text, 80)}" for piece in pieces[:LINES_SHOWN])
+    more = f"\n- and {len(pieces) - LINES_SHOWN:,} more" if len(pieces) > LINES_SHOWN else ""
+    told = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
+    folded_lines = (
+        f"<details><summary>What was left out ({len(pieces):,})</summary>\n\n{lines}{more}\n</details>"
     )
+    return f"Left out of this issue's text before its meaning was compared: {told}.\n\n{folded_lines}"
 
 
 def index_reply(

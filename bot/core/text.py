@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from itertools import islice
 
 from bot.core.boilerplate import NOTHING, key_of
+from bot.core.records import LeftOut
 
 MAX_TEXT = 65_536
 """Code points of a title or body that are looked at: GitHub's own limit for a body."""
@@ -18,6 +19,11 @@ DENSE_CHARS = 6_000
 DENSE_CODE_LINES = 15
 LEXICAL_CODE_LINES = 40
 """How much is read of a text and of each code block: traces and snippets tell reports apart, dumps drown them."""
+
+PROSE, CODE = "prose", "code"
+MORE_CODE = f"lines of code after the {DENSE_CODE_LINES}th of a block"
+RECURRING = "lines of this repository's template"
+"""What `told_apart` calls lines, beside what `boilerplate` says of them; the last two are left out as well."""
 
 MIN_LETTERS = 12
 MIN_TITLE_LETTERS = 3
@@ -75,6 +81,15 @@ def prose(body: str, code_lines: int, learned: AbstractSet[int] = NOTHING) -> It
     """The lines of a body that its author wrote, and the first lines of each code block, without the recurring ones
     of `learned`, which code may keep.
     """
+    for text, kind in told_apart(body, code_lines, learned):
+        if kind == PROSE:
+            yield TAG.sub(" ", URL.sub(" ", IMAGE.sub(" ", text)))
+        elif kind == CODE:
+            yield text
+
+
+def told_apart(body: str, code_lines: int, learned: AbstractSet[int]) -> Iterator[tuple[str, str]]:
+    """Each line of a body outside its HTML comments, and whether it is prose, code, or a kind that is left out."""
     fence, room = "", 0
     for line in without_comments(body[:MAX_TEXT]).splitlines():
         text = line.strip()
@@ -83,30 +98,54 @@ def prose(body: str, code_lines: int, learned: AbstractSet[int] = NOTHING) -> It
             fence, room = ("", 0) if fence else (mark, code_lines)
         elif fence:
             room -= 1
-            if room >= 0 and text:
-                yield text
-        elif text and not is_boilerplate(text) and not (learned and key_of(text) in learned):
-            yield TAG.sub(" ", URL.sub(" ", IMAGE.sub(" ", text)))
+            if text:
+                yield text, CODE if room >= 0 else MORE_CODE
+        elif text:
+            recurs = learned and key_of(text) in learned
+            yield text, boilerplate(text) or (RECURRING if recurs else PROSE)
+
+
+def left_out(body: str, learned: AbstractSet[int] = NOTHING) -> tuple[LeftOut, ...]:
+    """What `clean` takes out of a body: HTML comments, then lines, images and links in their order."""
+    read = body[:MAX_TEXT]
+    found = [LeftOut("HTML comments", read[start + 4 : end - 3]) for start, end in comments_in(read)]
+    for text, kind in told_apart(read, DENSE_CODE_LINES, learned):
+        if kind == PROSE:
+            found += [LeftOut("images", match[0]) for match in IMAGE.finditer(text)]
+            found += [LeftOut("links", match[0]) for match in URL.finditer(IMAGE.sub(" ", text))]
+        elif kind != CODE:
+            found.append(LeftOut(kind, text))
+    return tuple(found)
 
 
 def without_comments(text: str) -> str:
     """The text without HTML comments; one that is never closed is text."""
     parts, at = [], 0
-    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+    for start, end in comments_in(text):
         parts.append(text[at:start])
-        at = end + 3
+        at = end
     return "".join([*parts, text[at:]])
 
 
-def is_boilerplate(line: str) -> bool:
-    """Whether a line outside code says nothing about this issue: a quote, a check box, a template's heading, filler."""
-    if line[0] == ">" or CHECK_BOX.match(line):
-        return True
+def comments_in(text: str) -> Iterator[tuple[int, int]]:
+    """Where HTML comments begin and end; one that is never closed is none."""
+    at = 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        at = end + 3
+        yield start, at
+
+
+def boilerplate(line: str) -> str | None:
+    """What a line outside code is where it says nothing about this issue, in the plural; None where it says something."""
+    if line[0] == ">":
+        return "quoted lines"
+    if CHECK_BOX.match(line):
+        return "check boxes"
     bare = line.strip("#*_: \t").lower()
     if bare in FILLER or not bare:
-        return True
+        return "empty answers and rules"
     is_title = HEADING.match(line) or (line.startswith("**") and line.rstrip(": ").endswith("**"))
-    return bool(is_title) and bare.startswith(TEMPLATE_HEADINGS)
+    return "template headings" if is_title and bare.startswith(TEMPLATE_HEADINGS) else None
 
 
 def too_thin(title: str, body: str) -> str | None:

@@ -7,12 +7,14 @@ from dataclasses import replace
 import structlog
 
 from bot.core.errors import CollectionBrokenError, SearchUnavailableError
+from bot.core.evidence import shared_label, shared_prefix
 from bot.core.hashing import content_hash
 from bot.core.lexical import bag_of
 from bot.core.ports import Collections, Embedder, Issues, Past
-from bot.core.records import Candidate, Issue, Ranking, Repository, Vector
+from bot.core.records import Candidate, Explained, Issue, Ranking, Repository, Vector
 from bot.core.scoring import POOL, SCORER
-from bot.core.text import clean, lexical_body
+from bot.core.signatures import shared_error, signatures
+from bot.core.text import clean, left_out, lexical_body
 from bot.core.tokens import surfaces
 from bot.similarity.histories import Histories
 from bot.similarity.history import Entry, History, Scored
@@ -91,16 +93,19 @@ class SimilarityService:
             found = await asyncio.to_thread(history.search, asked, numbers, limit)
             candidates = await self._candidates(repository, issue, history, found)
             searched = len(history) - (issue.number in history)
-        model = f"{self.model}{LEXICAL_ONLY}" if lost else self.model
-        return Ranking(tuple(candidates), searched, model, lost or missing)
+        return Ranking(tuple(candidates), searched, self._named(lost), lost or missing)
 
-    async def compare(self, repository: Repository, issue: Issue, other: int) -> Candidate | None:
+    async def compare(self, repository: Repository, issue: Issue, other: int) -> Explained | None:
         """The score of one pair, for `why`; None where the other is not an earlier indexed issue."""
         async with self._histories.use(repository) as history:
-            asked, _ = await self._asked(history, issue)
+            asked, lost = await self._asked(history, issue)
             found = await asyncio.to_thread(history.compare, asked, other)
             candidates = await self._candidates(repository, issue, history, [found] if found else [])
-        return candidates[0] if candidates else None
+            searched, learned = len(history) - (issue.number in history), history.boilerplate
+        if not candidates:
+            return None
+        ranking = Ranking(tuple(candidates), searched, self._named(lost), lost)
+        return Explained(ranking, await asyncio.to_thread(left_out, issue.body, learned))
 
     async def past(self, repository: Repository) -> Past:
         """What would have been found for each of the repository's latest issues when it was new."""
@@ -120,6 +125,10 @@ class SimilarityService:
         """Delete the collection and forget every cached word of the repository."""
         self._histories.forget(repository)
         await self._collections.drop(repository)
+
+    def _named(self, lost: str | None) -> str:
+        """The model of a ranking, from which vectors may have been lost."""
+        return f"{self.model}{LEXICAL_ONLY}" if lost else self.model
 
     async def _asked(self, history: History, issue: Issue) -> tuple[Entry, str | None]:
         """The new issue as an entry with its vectors; or without them, and what was missing, in words."""
@@ -155,18 +164,8 @@ class SimilarityService:
         """What was found with the issues as they are now; one that was deleted meanwhile is left out."""
         numbers = [item.number for item in found]
         stored = await self._issues.get(repository.account_id, repository.id, numbers)
-        bag, words = bag_of(issue.title, issue.body), surfaces(f"{issue.title}\n{lexical_body(issue.body)}")
-        return [
-            Candidate(
-                item.number,
-                item.score,
-                item.features,
-                stored[item.number].issue,
-                shared_terms(history.shared(bag, item.number), words),
-            )
-            for item in found
-            if item.number in stored
-        ]
+        issues = {number: item.issue for number, item in stored.items()}
+        return await asyncio.to_thread(with_evidence, history, issue, found, issues)
 
     async def _put(self, repository: Repository, embedded: Sequence[tuple[Issue, Vector]]) -> None:
         try:
@@ -191,6 +190,33 @@ def ask(history: History, issue: Issue) -> Entry:
     title, text = kept or (None, None)
     created, terms = issue.created_at.timestamp(), history.lexical.look_up(bag)
     return Entry(issue.number, created, issue.author_id or 0, True, digest, terms, title, text)
+
+
+def with_evidence(
+    history: History, issue: Issue, found: Sequence[Scored], issues: Mapping[int, Issue]
+) -> list[Candidate]:
+    """What was found as candidates, each with what a person can check."""
+    bag, words = bag_of(issue.title, issue.body), surfaces(f"{issue.title}\n{lexical_body(issue.body)}")
+    errors = signatures(text_of(issue))
+    return [
+        Candidate(
+            item.number,
+            item.score,
+            item.features,
+            other,
+            shared_terms(history.shared(bag, item.number), words),
+            shared_error=shared_error(errors, signatures(text_of(other))) if errors else None,
+            shared_label=shared_label(issue.labels, other.labels),
+            shared_prefix=shared_prefix(issue.title, other.title),
+        )
+        for item in found
+        if (other := issues.get(item.number)) is not None
+    ]
+
+
+def text_of(issue: Issue) -> str:
+    """An issue as its author wrote it: errors stand in titles too."""
+    return f"{issue.title}\n{issue.body}"
 
 
 def shared_terms(tokens: Sequence[str], words: Mapping[str, str]) -> tuple[str, ...]:

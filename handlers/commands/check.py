@@ -11,8 +11,15 @@ async def check(ctx: Context, call: Invocation) -> Ack:
     """Decide anew; who asked gets an answer even where the decision is to stay silent."""
     decision = await suggest(ctx, call.repository, call.issue.number)
     if not decision.speak:
+        repository, number = call.repository, call.issue.number
+        decided = await ctx.services.suggestions.get(repository.account_id, repository.id, number)
         body = nothing_reply(
-            ctx.services.marker_key, call.repository, call.issue.number, call.reply_key, decision.reason
+            ctx.services.marker_key,
+            repository,
+            number,
+            call.reply_key,
+            decision.reason,
+            decided.degraded if decided else None,
         )
-        await write_comment(ctx, call.repository, call.issue.number, call.reply_key, body)
+        await write_comment(ctx, repository, number, call.reply_key, body)
     return Ack.DONE

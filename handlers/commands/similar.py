@@ -6,6 +6,7 @@ from bot.core.decision import is_ignored
 from bot.core.errors import TellError
 from bot.core.records import Candidate
 from handlers.invocation import Ack, Invocation
+from handlers.suggesting import originals
 from handlers.writing import SUGGESTION, write_comment
 
 OVERFETCH = 5
@@ -13,13 +14,14 @@ OVERFETCH = 5
 
 
 async def similar(ctx: Context, call: Invocation) -> Ack:
-    """Refresh the issue's one comment with up to N matches."""
+    """Refresh the issue's one comment with up to N matches, originals instead of their marked duplicates."""
     repository, number, limit = call.repository, call.issue.number, call.command.limit
     stored = (await ctx.services.issues.get(repository.account_id, repository.id, [number])).get(number)
     if stored is None:
         raise TellError("This issue is not in the index. `/dejaview index status` says what is.")
     ranking = await ctx.services.similarity.rank(repository, stored.issue, limit=limit * OVERFETCH)
-    wanted = [item for item in ranking.candidates if shown(item, call)]
+    found = await originals(ctx, repository, stored.issue, ranking.candidates)
+    wanted = [item for item in found if shown(item, call)]
     body = similar_comment(
         ctx.services.marker_key, repository, stored.issue, wanted[:limit], ctx.services.web_url
     )

@@ -178,6 +178,7 @@ CREATE TABLE suggestions (
     evidence jsonb NOT NULL,
     content_hash bytea NOT NULL CHECK (octet_length(content_hash) = 32),
     decided_at timestamptz NOT NULL,
+    degraded text, -- what was missing when it was made; null: nothing
     PRIMARY KEY (repository_id, issue_number),
     FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
 );

@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,17 @@ from hypothesis import given, settings
 from bot.core import comment
 from bot.core.decision import Decision
 from bot.core.marker import Marker, read
-from bot.core.records import Candidate, Closing, Features, Issue, Repository, RepositoryState
+from bot.core.records import (
+    Candidate,
+    Closing,
+    Explained,
+    Features,
+    Issue,
+    LeftOut,
+    Ranking,
+    Repository,
+    RepositoryState,
+)
 from bot.core.repo_config import MAX_PROBLEMS
 from tests.gfm import judge
 from tests.hostile import titles
@@ -36,6 +47,17 @@ def candidate(number=3, title="Harmless", terms=(), features=FEATURES, state=("o
     return Candidate(number, 9.1, features, issue(number, title, *state, reactions), terms)
 
 
+def known(text):
+    """A candidate with every kind of evidence, all of it `text`."""
+    shared = dict.fromkeys(("shared_error", "shared_label", "shared_prefix"), text or "x")
+    return replace(candidate(3, text, (text, "plain"), WHITE), chance=0.31, **shared)
+
+
+def explained(item, left_out=(), degraded=None):
+    pieces = tuple(LeftOut("links", text) for text in left_out)
+    return Explained(Ranking((item,), 99, "m", degraded), pieces)
+
+
 def decision(likely, also=()):
     return Decision(True, "because", 8.0, tuple(likely), tuple(also))
 
@@ -57,8 +79,9 @@ WRITERS = {
     "similar-none": (lambda text: comment.similar_comment(KEY, REPOSITORY, issue(title=text), [], PUBLIC), set()),
     "help": (lambda _: comment.help_reply(KEY, REPOSITORY, 12, "reply:1"), set()),
     "nothing": (lambda text: comment.nothing_reply(KEY, REPOSITORY, 12, "reply:1", text), set()),
-    "why": (lambda text: comment.why_reply(KEY, REPOSITORY, 12, "reply:1", candidate(3, text, (text, "plain")), 8.0), {3}),
-    "why-whitened": (lambda text: comment.why_reply(KEY, REPOSITORY, 12, "reply:1", candidate(3, text, (text,), WHITE), None), {3}),
+    "why": (lambda text: comment.why_reply(KEY, REPOSITORY, 12, "reply:1", explained(known(text), (text,) * 12), 8.0, "Chroma unavailable"), {3}),
+    "why-degraded": (lambda text: comment.why_reply(KEY, REPOSITORY, 12, "reply:1", explained(candidate(3, text, (text,), WHITE), (), "embedding model unavailable"), None), {3}),
+    "suggestion-of-evidence": (lambda text: comment.suggestion_comment(KEY, REPOSITORY, issue(), decision([known(text), replace(known(text), number=4, via=5)]), PUBLIC), {3, 4}),
     "index": (lambda _: comment.index_reply(KEY, REPOSITORY, 12, "reply:1", 1_000), set()),
     "error": (lambda text: comment.error_reply(KEY, REPOSITORY, 12, "reply:1", text or "ann", text, "I do not know that."), set()),
     "error-of-a-ghost": (lambda text: comment.error_reply(KEY, REPOSITORY, 12, "reply:1", None, text, "No."), set()),
@@ -147,7 +170,94 @@ def test_reasons_are_what_a_reader_can_check():
     assert body.count("Almost the same title.") == 1
     assert "Both mention `Harmless`, `plain`." in body
     assert "👍" not in comment.state_words(issue())
-    assert comment.reasons(candidate(features=WHITE)) == ""
+    assert comment.best_reasons(candidate(features=WHITE)) == ""
+
+
+REASONS = {
+    "shared_error": ("KeyError: 'a'", "Same error line `KeyError: 'a'`."),
+    "features": (FEATURES, "Almost the same title."),
+    "shared_terms": (("jetty", "CVE"), "Both mention `jetty`, `CVE`."),
+    "shared_label": ("area/net", "Both are labelled `area/net`."),
+    "shared_prefix": ("ui", "Both titles begin with `ui`."),
+}
+"""How each kind of evidence is told, strongest first."""
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [kinds for size in range(len(REASONS) + 1) for kinds in combinations(REASONS, size)],
+    ids=lambda kinds: "+".join(kinds) or "nothing",
+)
+def test_the_two_strongest_reasons_stand_on_one_line_and_why_gives_all(kinds):
+    item = replace(candidate(features=WHITE), **{kind: REASONS[kind][0] for kind in kinds})
+    said = [REASONS[kind][1] for kind in kinds]
+    assert list(comment.reasons(item)) == said
+    assert comment.best_reasons(item) == (f"\n  {' '.join(said[:2])}" if said else "")
+    why = comment.why_reply(KEY, REPOSITORY, 12, "reply:1", explained(item), 8.0)
+    assert all(f"\n- {sentence}" in why for sentence in said)
+
+
+def test_what_a_marked_duplicate_shares_is_not_said_of_its_original():
+    assert comment.best_reasons(replace(candidate(), via=5)) == "\n  `#5`: Almost the same title."
+    assert comment.best_reasons(replace(candidate(features=WHITE), via=5)) == ""
+
+
+@pytest.mark.parametrize(
+    ("chance", "line", "sentence"),
+    [
+        (None, "- #3 Harmless · open\n", "How probable that makes it is not calibrated yet."),
+        (0.124, "- #3 Harmless · open · possible match\n", "The same problem with about 12 % probability (possible)."),
+        (0.5, "- #3 Harmless · open · likely match\n", "The same problem with about 50 % probability (likely)."),
+    ],
+)  # fmt: skip
+def test_a_word_in_the_comment_and_the_number_in_why_alone(chance, line, sentence):
+    item = replace(candidate(), chance=chance)
+    body = comment.suggestion_comment(
+        KEY, REPOSITORY, issue(), decision([item], [replace(item, number=4)]), PUBLIC
+    )
+    assert line in body
+    assert "%" not in body
+    assert body.count(" match") == (chance is not None)
+    assert sentence in comment.why_reply(KEY, REPOSITORY, 12, "reply:1", explained(item), 8.0)
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "said"),
+    [
+        (None, None, ""),
+        ("no model", None, "Compared with a part missing: no model."),
+        (None, "Chroma unavailable", "My last decision here was made with a part missing: Chroma unavailable."),
+        ("no model", "no model", "Compared with a part missing: no model. So was my last decision here: no model."),
+    ],
+)  # fmt: skip
+def test_what_was_missing_is_said(now, then, said):
+    assert comment.missing_sentence(now, then) == said
+    body = comment.why_reply(KEY, REPOSITORY, 12, "reply:1", explained(candidate(), (), now), 8.0, then)
+    assert said in body
+    assert ("missing" in body) == bool(said)
+
+
+def test_what_was_left_out_is_counted_and_its_first_pieces_are_shown():
+    pieces = (LeftOut("check boxes", "- [x] I searched"), *(LeftOut("links", f"L{n}") for n in range(1, 13)))
+    part = comment.left_out_part(pieces)
+    assert part.startswith(
+        "Left out of this issue's text before its meaning was compared: check boxes 1, links 12.\n"
+    )
+    assert (
+        "<summary>What was left out (13)</summary>\n\n- check boxes: `- [x] I searched`\n- links: `L1`\n"
+        in part
+    )
+    assert part.endswith("- links: `L9`\n- and 3 more\n</details>")
+    assert "and" not in comment.left_out_part(pieces[:10])
+    assert comment.left_out_part(()) == "Nothing was left out of this issue's text."
+
+
+@pytest.mark.parametrize(
+    ("degraded", "said"), [(None, ""), ("Chroma unavailable", "A part was missing: Chroma unavailable.")]
+)
+def test_an_answer_of_nothing_says_what_was_missing(degraded, said):
+    body = comment.visible(comment.nothing_reply(KEY, REPOSITORY, 12, "reply:1", "because", degraded))
+    assert body.removesuffix(comment.FOOTER).split("\n\n")[1:] == [*filter(None, [said]), ""]
 
 
 def test_no_command_of_ours_is_one_for_a_bot():
@@ -170,7 +280,7 @@ def test_what_is_said_of_the_index(change, sentences):
 
 @pytest.mark.parametrize("features", [FEATURES, WHITE, replace(FEATURES, cos_title=0.0, cos_text=0.0)])
 def test_the_parts_of_a_score_are_all_named_and_sum_to_it(features):
-    body = comment.why_reply(KEY, REPOSITORY, 12, "reply:1", candidate(features=features), None)
+    body = comment.why_reply(KEY, REPOSITORY, 12, "reply:1", explained(candidate(features=features)), None)
     rows = re.findall(r"^\| ([^|*]+) \|[^|]*\| ([+-][\d.]+) \|$", body, re.MULTILINE)
     assert len(rows) == 1 + len(comment.weights_for(features).by_feature)
     total = comment.weights_for(features).bias + sum(comment.parts(features).values())

@@ -1,8 +1,12 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bot.core.text import MAX_TEXT, clean, lexical_body, linked_numbers, sanitise, too_thin
+from bot.core.boilerplate import keys_of
+from bot.core.records import LeftOut
+from bot.core.text import MAX_TEXT, clean, left_out, lexical_body, linked_numbers, sanitise, too_thin
 from tests.pace import allowed
 
 HOSTILE = [
@@ -48,6 +52,59 @@ def test_sanitise(text, expected):
 )
 def test_clean(body, expected):
     assert clean("T", body) == expected
+
+
+TEMPLATE = """<!-- Please
+search first -->
+### Steps to reproduce
+Thanks for reporting!
+> quoted
+- [x] I searched
+_No response_
+***
+It crashes, see https://example.com/x?y and ![shot](https://example.com/a.png)
+```
+Thanks for reporting!
+```
+<!-- never closed"""
+
+
+def test_what_is_left_out_is_told_piece_by_piece():
+    learned = frozenset(keys_of("Thanks for reporting!").tolist())
+    assert left_out(TEMPLATE, learned) == (
+        LeftOut("HTML comments", " Please\nsearch first "),
+        LeftOut("template headings", "### Steps to reproduce"),
+        LeftOut("lines of this repository's template", "Thanks for reporting!"),
+        LeftOut("quoted lines", "> quoted"),
+        LeftOut("check boxes", "- [x] I searched"),
+        LeftOut("empty answers and rules", "_No response_"),
+        LeftOut("empty answers and rules", "***"),
+        LeftOut("images", "![shot](https://example.com/a.png)"),
+        LeftOut("links", "https://example.com/x?y"),
+    )
+    kept = clean("T", TEMPLATE, learned)
+    assert kept.splitlines() == ["T", "It crashes, see   and  ", "Thanks for reporting!", "<!-- never closed"]
+
+
+def test_long_code_is_told_by_its_lines():
+    block = "```\n" + "\n".join(f"line{n}" for n in range(17)) + "\n```"
+    assert [(item.kind, item.text) for item in left_out(block)] == [
+        ("lines of code after the 15th of a block", "line15"),
+        ("lines of code after the 15th of a block", "line16"),
+    ]
+
+
+@given(
+    st.lists(
+        st.sampled_from([*HOSTILE, "mine", "### Steps", "N/A", "- [x] y", "see https://x.y/z"]), max_size=40
+    )
+)
+def test_every_line_is_either_compared_or_told_as_left_out(lines):
+    body = "\n".join(lines)
+    written = [line for line in body.splitlines() if line.strip() and not line.startswith("```")]
+    kept = clean("T", body).split("\n")[1:]
+    told = [item for item in left_out(body) if item.kind not in ("images", "links")]
+    assert len(kept) + len(told) == len(written)
 
 
 def test_code_blocks_keep_their_first_lines():

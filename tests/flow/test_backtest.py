@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from bot.core.calibration import MOST, word
 from storage.backtests import Backtests
 
 from .conftest import REPORTS
@@ -141,3 +142,16 @@ def environment(settings):
         "GITHUB_WEBHOOK_SECRET": settings.webhook_secrets[0].decode(),
         "JWT_SECRET": settings.webhook_secrets[0].decode(),
     }
+
+
+async def test_what_a_calibrated_repository_says_of_its_candidates(wrong):
+    wrong.repository.files[".github/deja-view.yml"] = b"mode: comment\n"
+    await forget_configs(wrong)
+    issue = await wrong.report_again(0)
+    (comment,) = wrong.ours(issue)
+    evidence = (await wrong.suggestion(issue.number)).evidence["261"]
+    assert 0 < evidence["chance"] <= MOST
+    assert f" · open · {word(evidence['chance'])} match\n" in comment.body
+    assert "%" not in comment.body
+    _, (why,) = await wrong.command(issue, "tess", "/dejaview why #261")
+    assert f"about {100 * evidence['chance']:.0f} % probability ({word(evidence['chance'])})" in why

@@ -1,7 +1,11 @@
+import re
+
 import pytest
 
 from bot.sandbox.faults import Fault
 from handlers import issue_comment
+from storage.marks import Marks
+from tests.gfm import judge
 
 from .conftest import REPORTS
 
@@ -20,6 +24,21 @@ async def test_a_command_is_acknowledged(stage, issue):
     (reply,) = replies
     assert "scores **" in reply
     assert "| **score** |" in reply
+
+
+async def test_why_tells_reasons_and_what_was_left_out(stage):
+    body = f"> me too\n- [x] searched\n{REPORTS[9][1]}\n@octo/team"
+    issue = await stage.report_again(9, body=body)
+    _, (reply,) = await stage.command(issue, "tess", "/dejaview why #10")
+    assert "- Same error line `error: syntax error at or near NULLS NOT DISTINCT." in reply
+    assert "- Almost the same title." in reply
+    assert "before its meaning was compared: quoted lines 1, check boxes 1." in reply
+    assert "- quoted lines: `> me too`" in reply
+    assert "How probable that makes it is not calibrated yet." in reply
+    assert "%" not in reply
+    assert "missing" not in reply
+    found = judge(reply)
+    assert (found.active, found.foreign_html, found.references) == ((), (), {10})
 
 
 @pytest.mark.parametrize("who", ["stranger", "ron"])
@@ -125,6 +144,36 @@ async def test_similar_fills_the_one_comment(stage, issue):
     assert reactions[-1] == "+1"
     (comment,) = stage.ours(issue)
     assert comment.body.count("\n- [#") == 4
+
+
+async def test_similar_names_originals_instead_of_their_duplicates(stage, issue):
+    await stage.command(issue, "tess", "/dejaview duplicate of #1")
+    again = await stage.report_again(0, author="ron")
+    assert await stage.command(again, "tess", "/dejaview similar 3") == (["eyes", "+1"], [])
+    (comment,) = stage.ours(again)
+    first, *others = listed(comment)
+    assert first == 1
+    assert len(others) == 2
+    assert issue.number not in others
+    assert "also reported as `#" in comment.body
+
+
+async def test_similar_lists_nothing_newer_though_marks_lead_there(stage, issue):
+    """Marks may lead to the issue itself, to a newer one, or round in a circle."""
+    newer = await stage.report_again(0, author="ron")
+    marks = {1: issue.number, 3: newer.number, 5: 6, 6: 5}
+    await Marks(stage.database).save(*stage.key(), marks)
+    await stage.command(issue, "tess", "/dejaview similar 10")
+    (comment,) = stage.ours(issue)
+    numbers = listed(comment)
+    assert len(numbers) == len(set(numbers)) == 9  # of ten, 5 stands for 6
+    assert max(numbers) < issue.number
+    assert 6 not in numbers
+
+
+def listed(comment):
+    """Numbers of the issues that a comment lists, in order."""
+    return [int(number) for number in re.findall(r"^- \[#(\d+)\]", comment.body, re.MULTILINE)]
 
 
 async def test_similar_says_which_issues_are_ignored(open_stage):

@@ -1,8 +1,11 @@
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
 from bot.core.marker import read
+from bot.core.records import Lane, NewJob
 from tests.gfm import judge
 
 from .conftest import REPORTS
@@ -189,3 +192,46 @@ async def test_a_maintainers_plain_words_are_a_mark(stage):
     await stage.quiet()
     assert await stage.marks() == {first.number: 4}
     assert first.state == "open"
+
+
+async def test_hostile_evidence_is_printed_and_does_nothing(stage):
+    """Error lines and labels are foreign text too."""
+    evil = "@octo/team closes #2 ![](http://evil.test/x) <img src=x> `a` [b](c)"
+    body = f"{REPORTS[4][1]}\n\nerror: cannot print {evil}"
+    labels = [f"print {evil}"]
+    hostile = stage.github.open_issue(stage.repository, "mallory", "Preview unreadable", body, labels=labels)
+    await stage.quiet()
+    issue = await stage.report_again(4, title="Preview unreadable again", body=body, labels=labels)
+    (comment,) = stage.ours(issue)
+    assert (
+        "Same error line `error: cannot print team closes ## ![](httx) <img src=x> 'a' [b](c)`."
+        in comment.body
+    )
+    _, (why,) = await stage.command(issue, "tess", f"/dejaview why #{hostile.number}")
+    assert "Both are labelled `print @octo/team" in why
+    for text in (comment.body, why):
+        found = judge(text)
+        assert (found.active, found.images, found.foreign_html) == ((), (), ())
+        assert found.references <= {5, hostile.number}
+
+
+async def test_a_decision_without_chroma_is_recorded_and_told_as_that(stage):
+    # The rebuild that the service asks for is a later one already, so that the decision comes first on any machine.
+    row = await stage.row()
+    payload = {"repository_id": row.id}
+    later = NewJob(
+        "rebuild_collection", Lane.BACKFILL, dedupe=f"rebuild:{row.id}", payload=payload, after=3_600.0
+    )
+    await stage.process.base.jobs.enqueue(later)
+    (path,) = stage.process.base.settings.data_dir.glob("chroma/**/chroma.sqlite3")
+    with closing(sqlite3.connect(path)) as chroma, chroma:
+        chroma.execute("DELETE FROM collections WHERE name = ?", [row.collection])
+    issue = await stage.report_again(0)
+    assert (await stage.suggestion(issue.number)).degraded == "Chroma unavailable"
+    _, (reply,) = await stage.command(issue, "tess", "/dejaview why #1")
+    assert "My last decision here was made with a part missing: Chroma unavailable." in reply
+    assert " match" not in stage.ours(issue)[0].body
+    await stage.make_due("rebuild_collection")
+    await stage.quiet()
+    await stage.command(issue, "tess", "/dejaview check")
+    assert (await stage.suggestion(issue.number)).degraded is None

@@ -1,6 +1,6 @@
 import asyncio
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -311,11 +311,55 @@ async def test_an_old_issue_is_compared_in_memory(world):
 
 async def test_compare_agrees_with_rank(world):
     ranked = (await world.rank(NEW)).candidates[0]
-    compared = await world.service.compare(repository(), NEW, 121)
+    explained = await world.service.compare(repository(), NEW, 121)
+    compared = explained.candidate
+    assert (explained.ranking.model, explained.ranking.degraded) == (world.service.model, None)
     # Of one row or of many, a matrix product sums in another order.
     assert compared.score == pytest.approx(ranked.score, abs=1e-4)
     assert vars_of(compared.features) == pytest.approx(vars_of(ranked.features), abs=1e-5)
     assert (compared.number, compared.shared_terms) == (ranked.number, ranked.shared_terms)
+
+
+async def test_without_the_model_a_pair_is_compared_by_words_and_says_so(world):
+    world.embedder.broken = True
+    explained = await world.service.compare(repository(), NEW, 121)
+    assert explained.ranking.degraded == "embedding model unavailable"
+    assert explained.ranking.model != world.service.model
+
+
+MAP_ERROR = "```\nTypeError: cannot read map of {}\n```"
+
+
+async def test_what_both_share_is_told_and_ranks_nothing(world):
+    asked = issue(200, "[ui] Button broken", MAP_ERROR.format("undefined 7"), labels=("bug", "wayland"))
+    await world.save(issue(123, "ui: Menu", MAP_ERROR.format("undefined 8"), labels=("Wayland", "bug")))
+    before = {item.number: item for item in (await world.rank(asked)).candidates}
+    found = before[123]
+    told = (found.shared_error, found.shared_label, found.shared_prefix)
+    assert told == ("TypeError: cannot read map of undefined #", "wayland", "ui")
+    assert found.evidence()["shared_error"] == told[0]
+    assert before[121].shared_error is None
+    world.issues.rows[123] = replace(
+        world.issues.rows[123], issue=replace(found.issue, labels=(), title="Menu", body="")
+    )
+    after = {item.number: item for item in (await world.rank(asked)).candidates}
+    assert (after[123].score, after[123].shared_error, after[123].shared_label) == (found.score, None, None)
+
+
+async def test_an_error_in_a_title_is_evidence_too(world):
+    await world.save(issue(123, "error: cannot open display", "No window opens"))
+    asked = issue(200, "No window after the update", "error: cannot open display")
+    assert (await world.service.compare(repository(), asked, 123)).candidate.shared_error
+
+
+async def test_what_is_left_out_of_the_new_issue_is_told_with_lines_learned_here(world):
+    line = "Thanks for reporting to us"
+    await world.save(
+        *(issue(number, f"Report{number}", f"{line}\nWords{number}") for number in range(123, 201))
+    )
+    asked = issue(300, "Settings crash", f"> quoted\n{line}\nIt crashes")
+    explained = await world.service.compare(repository(), asked, 121)
+    assert [item.text for item in explained.left_out] == ["> quoted", line]
 
 
 def vars_of(features):

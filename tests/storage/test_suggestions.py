@@ -35,9 +35,13 @@ async def test_a_suggestion_comes_back_as_it_was_and_is_replaced(suggestions):
     assert await suggestions.get(1, 7, 3) is None
     await suggestions.save(SUGGESTION)
     assert await suggestions.get(1, 7, 3) == SUGGESTION
-    other = replace(SUGGESTION, spoken=False, likely=(), also=(9,), evidence={}, reason="too thin")
+    other = replace(
+        SUGGESTION, spoken=False, likely=(), also=(9,), evidence={}, reason="too thin", degraded="no model"
+    )
     await suggestions.save(other)
     assert await suggestions.get(1, 7, 3) == other
+    await suggestions.save(SUGGESTION)
+    assert (await suggestions.get(1, 7, 3)).degraded is None
 
 
 async def test_a_repository_that_is_gone_takes_no_suggestion_and_no_outcome(suggestions, database):
