@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from html.parser import HTMLParser
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -91,3 +92,76 @@ def text_of(tokens: list[Token], *, links: bool = True) -> str:
         elif token.type in ("code_inline", "softbreak", "hardbreak", "link_open"):
             parts.append(" ")
     return "".join(parts)
+
+
+class Page(HTMLParser):
+    """Rendered HTML, as GitHub's filters look at it: elements, and the text in which they find mentions and references."""
+
+    SKIPPED = ("code", "pre", "a")  # where GitHub looks for nothing
+    VOID = ("br", "hr", "img", "input")
+
+    def __init__(self, markdown: str) -> None:
+        """Render and take apart."""
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, tuple[tuple[str, str | None], ...]]] = []
+        self.comments: list[str] = []
+        self.declarations: list[str] = []
+        self._texts: list[str] = [""]
+        self._open: list[str] = []
+        self.feed(MARKDOWN.render(markdown))
+        self.close()
+
+    @property
+    def text(self) -> str:
+        """What is shown outside of code and links, a line a block."""
+        return "\n".join(text for text in self._texts if text.strip())
+
+    @property
+    def active(self) -> list[str]:
+        """What of that would do something."""
+        return [
+            f"{kind}: {found[0]!r}" for kind, rule in ACTIVE.items() for found in rule.finditer(self.text)
+        ]
+
+    @property
+    def references(self) -> set[int]:
+        """Numbers of issues that would be told."""
+        return {int(match[1] or match[2]) for match in REFERENCE.finditer(self.text)}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element; a block begins a line."""
+        self.elements.append((tag, tuple(attrs)))
+        if tag not in self.VOID:
+            self._open.append(tag)
+        if tag in self.SKIPPED:
+            self._texts[-1] += " "
+        elif tag not in ("strong", "em", "sub", "del"):
+            self._texts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Its end."""
+        self.elements.append((f"/{tag}", ()))
+        if tag in self._open:
+            while self._open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        """Text."""
+        if not set(self.SKIPPED) & set(self._open):
+            self._texts[-1] += data
+
+    def handle_comment(self, data: str) -> None:
+        """What nobody sees."""
+        self.comments.append(data)
+
+    def handle_decl(self, decl: str) -> None:
+        """`<!DOCTYPE>` and its like."""
+        self.declarations.append(decl)
+
+    def unknown_decl(self, data: str) -> None:
+        """`<![CDATA[`."""
+        self.declarations.append(data)
+
+    def handle_pi(self, data: str) -> None:
+        """`<?`."""
+        self.declarations.append(data)

@@ -1,5 +1,7 @@
 """Titles as a stranger might write them to ping, link, close, hide or break the layout."""
 
+import random
+
 from hypothesis import strategies as st
 
 FRAGMENTS = [
@@ -26,3 +28,27 @@ titles = st.one_of(
     st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=12)), max_size=8).map("".join),
 )
 LONG = ["@a #1 " * 2_000, "`" * 10_000, "[" * 10_000, "\u0301" * 10_000, "\u200d" * 10_000, "x" * 10_000]
+
+
+def texts(seed: int, count: int) -> list[str]:
+    """That many hostile texts: fragments side by side, in words, or among random characters."""
+    rng = random.Random(seed)
+
+    def characters() -> str:
+        return "".join(chr(rng.choice(RANGES)(rng)) for _ in range(rng.randrange(12)))
+
+    def one() -> str:
+        parts = [
+            rng.choice(FRAGMENTS) if rng.random() < 0.8 else characters() for _ in range(rng.randrange(1, 9))
+        ]
+        return rng.choice(["", " ", "\n"]).join(parts)
+
+    return [one() for _ in range(count)]
+
+
+RANGES = (
+    lambda rng: rng.randrange(0x20, 0x7F),
+    lambda rng: rng.randrange(0x20, 0x3000),
+    lambda rng: rng.randrange(0x110000),
+)
+"""Where random characters come from: what Markdown is written with, most scripts, and anything, halves of pairs too."""
