@@ -82,7 +82,7 @@ def job_text(job: JobView, now: datetime) -> str:
 
 def what_of(job: JobView) -> str:
     """The kind of a job, of a delivery its event."""
-    return f"{job.kind} {job.event}" if job.event else job.kind
+    return one_line(f"{job.kind} {job.event}" if job.event else job.kind)
 
 
 def where_of(job: JobView) -> str:

@@ -63,6 +63,21 @@ def test_the_queue_shows_what_is_there_now():
     assert queue == {("queue_jobs", "command", "ready"), ("queue_oldest_seconds", "command")}
 
 
+def test_each_condition_that_an_operator_has_to_hear_of_is_a_number():
+    metrics = Metrics()
+    metrics.periodic({"sweep_deliveries": 1_200.0})
+    metrics.missed(3, 1)
+    metrics.stuck(2, 1)
+    metrics.heard(401, 6.5)
+    metrics.heard(200, None)
+    shown = samples(metrics)
+    assert shown["periodic_age_seconds", "sweep_deliveries"] == 1_200
+    assert (shown["missed_deliveries", "waiting"], shown["missed_deliveries", "given_up"]) == (3, 1)
+    assert (shown["stuck", "account"], shown["stuck", "repository"]) == (2, 1)
+    assert (shown["github_answers_total", "401"], shown["github_answers_total", "200"]) == (1, 1)
+    assert shown[("clock_skew_seconds",)] == 6.5
+
+
 def test_processes_do_not_share_numbers():
     one, two = Metrics(), Metrics()
     one.indexed(5)

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from bot.core.errors import (
     RateLimitedError,
 )
 from bot.core.pace import Kind
-from bot.github.errors import classify, classify_graphql, clean, limited
+from bot.github.errors import classify, classify_graphql, clean, http_date, limited
 from bot.github.pace import Pauses
 
 log = structlog.get_logger()
@@ -37,6 +38,9 @@ LONGEST_REPEAT = 5.0
 
 KEPT_HEADERS = ("content-type", "link")
 """What the decoder needs. It would also read the limit's headers, and stumble over odd ones."""
+
+Heard = Callable[[int, float | None], None]
+"""Told the status of each answer, and how many seconds our clock is ahead of GitHub's."""
 
 NOTHING = b""
 """A request without a body."""
@@ -83,9 +87,12 @@ get = partial(Request, Kind.READ, "GET")
 class Wire:
     """What all requests of one process share."""
 
-    def __init__(self, session: aiohttp.ClientSession, api: Api, pauses: Pauses) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, api: Api, pauses: Pauses, heard: Heard | None = None
+    ) -> None:
         """The session stays its owner's to close."""
         self.session, self.api, self.pauses = session, api, pauses
+        self.heard = heard or unheard
         self.slots = asyncio.Semaphore(CONCURRENT)
         self.origin = URL(api.base_url).origin()
         self.timeout = aiohttp.ClientTimeout(total=api.timeout)
@@ -151,6 +158,7 @@ class Client(abc.GitHubAPI):
         async with self._wire.slots:
             await self._ensure_no_pause()
             status, answered, data = await self._exchange(method, url, headers, body)
+        self._wire.heard(status, ahead_of(answered.get("date"), now()))
         error = classify(status, answered, data, now())
         if error is None and url == self._wire.api.graphql_url:
             error = classify_graphql(answered, data, now())
@@ -209,6 +217,16 @@ class Client(abc.GitHubAPI):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+
+def unheard(_status: int, _ahead: float | None) -> None:
+    """Nobody counts."""
+
+
+def ahead_of(date: str | None, moment: datetime) -> float | None:
+    """How many seconds our clock is ahead of that of an answer, which is told in whole seconds."""
+    told = http_date(date)
+    return None if told is None else (moment - told).total_seconds() - 0.5
 
 
 def unavailable(error: Exception, *, sent: bool) -> GitHubUnavailableError:

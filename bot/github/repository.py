@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from bot.core.errors import GitHubError, InvalidRequestError, NotFoundError, PermissionMissingError
+from bot.core.pace import Kind
 from bot.core.payload import comment_from, issue_from, repository_name_from
 from bot.core.ports import ConfigFile, Written
 from bot.core.records import AppIdentity, Closing, Comment, Issue, Repository, RepositoryName, Role
@@ -21,7 +22,6 @@ from bot.github.client import NOTHING, Answer, Request
 from bot.github.closings import closings_of, closings_query
 from bot.github.errors import UnsupportedQueryError
 from bot.github.marks import CLOSED, PAGE, marks_of
-from bot.github.pace import Kind
 from bot.github.pages import pages
 from bot.github.tokens import Purpose
 
@@ -67,6 +67,15 @@ class GitHubRepository:
         path = self._path("/issues{?state,sort,direction,per_page,page,after}")
         async for number, rows in pages(self._history, path, self._values(**values), first=page):
             yield number, list(each(rows, lambda row: issue_from(row, self.repository.id)))
+
+    async def issues_since(self, since: datetime | None) -> AsyncIterator[list[Issue]]:
+        """What changed since then, least recently first: what changes meanwhile comes again at the end."""
+        values = {"state": "all", "sort": "updated", "direction": "asc"} | (
+            {"since": stamp(since)} if since else {}
+        )
+        path = self._path("/issues{?state,sort,direction,since,per_page,page,after}")
+        async for _, rows in pages(self._history, path, self._values(**values)):
+            yield list(each(rows, lambda row: issue_from(row, self.repository.id)))
 
     async def issue_count(self, *, pull_requests: bool) -> int:
         """How many issues (and pull requests, where we may see them) the repository has in all."""

@@ -20,6 +20,8 @@ ALTER TABLE deliveries ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX deliveries_done ON deliveries (done_at) WHERE done_at IS NOT NULL;
 CREATE INDEX deliveries_repository ON deliveries (repository_id);
 CREATE INDEX deliveries_installation ON deliveries (installation_id);
+-- Whether deliveries arrive at all is asked before any is wanted again.
+CREATE INDEX deliveries_received ON deliveries (received_at);
 
 CREATE TABLE jobs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -57,7 +59,49 @@ CREATE POLICY account ON jobs TO deja_view_app
     WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
 CREATE POLICY system ON jobs TO deja_view_system USING (true) WITH CHECK (true);
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries, jobs TO deja_view_system;
+-- What is done again and again: when it is due, when it was last done, and where it goes on.
+CREATE TABLE periodic (
+    kind text PRIMARY KEY,
+    due_at timestamptz NOT NULL,
+    done_at timestamptz NOT NULL DEFAULT now(), -- at first, when the kind became known
+    progress jsonb NOT NULL DEFAULT '{}'
+);
+
+-- Deliveries in GitHub's log that are not in ours. Without content.
+CREATE TABLE missed_deliveries (
+    id uuid PRIMARY KEY,
+    attempt_id bigint NOT NULL, -- GitHub's name of one of its requests, by which it is asked for again
+    event text NOT NULL,
+    action text,
+    installation_id bigint,
+    repository_id bigint,
+    answered boolean NOT NULL, -- GitHub says that we took it
+    delivered_at timestamptz NOT NULL,
+    settled boolean NOT NULL DEFAULT false, -- looked at: nothing is missing
+    asked integer NOT NULL DEFAULT 0,
+    asked_at timestamptz
+);
+CREATE INDEX missed_deliveries_time ON missed_deliveries (delivered_at);
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON deliveries, jobs, periodic, missed_deliveries TO deja_view_system;
+
+-- How fast each installation may be written to, and until when it is left alone. GitHub counts all processes together, so
+-- they decide here. No content, and no account: only the system role touches it.
+CREATE TABLE paces (
+    installation_id bigint PRIMARY KEY CHECK (installation_id > 0),
+    holder uuid, -- whose turn it is to write
+    held_until timestamptz, -- when that turn runs out, should its process die
+    comments boolean NOT NULL DEFAULT false, -- whether the last write is a comment
+    ended timestamptz[] NOT NULL DEFAULT '{}', -- the writes of the last hour, oldest first
+    comment_at timestamptz, -- the last comment
+    place timestamptz, -- the last moment that was given to somebody who has to come back
+    resume_at timestamptz,
+    pause_length double precision,
+    secondary boolean,
+    CHECK ((holder IS NULL) = (held_until IS NULL)),
+    CHECK ((resume_at IS NULL) = (pause_length IS NULL) AND (resume_at IS NULL) = (secondary IS NULL))
+);
+GRANT SELECT, INSERT, UPDATE, DELETE ON paces TO deja_view_system;
 
 -- Everything that belongs to an account. Deleting a repository's row takes all of its rows along, and a row can only
 -- name a repository of its own account: both by foreign key.
@@ -110,10 +154,14 @@ CREATE TABLE repositories (
     threshold_model text,
     config_notice text,
     added_at timestamptz NOT NULL DEFAULT now(),
+    synced_at timestamptz, -- up to when all changes are known, whether events told of them or not
+    override text CHECK (override IN ('shadow', 'comment')), -- by command, against the back-test
+    override_until timestamptz,
     UNIQUE (id, account_id),
     CHECK ((state = 'inactive') = (reason IS NOT NULL)),
     CHECK (state = 'inactive' OR NOT over_limit),
-    CHECK ((threshold IS NULL) = (threshold_model IS NULL))
+    CHECK ((threshold IS NULL) = (threshold_model IS NULL)),
+    CHECK (override_until IS NULL OR override = 'shadow')
 );
 CREATE INDEX repositories_account ON repositories (account_id);
 CREATE INDEX repositories_installation ON repositories (installation_id);
@@ -143,14 +191,23 @@ CREATE TABLE issues (
     text_vector bytea CHECK (octet_length(text_vector) = 1536),
     model text,
     revision bigint NOT NULL,
+    -- The words as hashes, by what made them: 10 bytes a term, 4 a line. Null until embedded, and where they are of another text.
+    terms bytea CHECK (octet_length(terms) % 10 = 0),
+    lines bytea CHECK (octet_length(lines) % 4 = 0),
+    thin boolean,
+    scorer text,
     PRIMARY KEY (repository_id, number),
     FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE,
-    CHECK ((model IS NULL) = (title_vector IS NULL) AND (model IS NULL) = (text_vector IS NULL))
+    CHECK ((model IS NULL) = (title_vector IS NULL) AND (model IS NULL) = (text_vector IS NULL)),
+    CHECK ((scorer IS NULL) = (terms IS NULL) AND (scorer IS NULL) = (lines IS NULL) AND (scorer IS NULL) = (thin IS NULL)),
+    CHECK (scorer IS NULL OR model IS NOT NULL)
 );
 CREATE INDEX issues_revision ON issues (repository_id, revision, number);
 CREATE INDEX issues_usefulness ON issues (repository_id, (state = 'open'), updated_at, number);
 -- Vectors do not compress: trying would cost processor time for nothing.
 ALTER TABLE issues ALTER COLUMN title_vector SET STORAGE EXTERNAL, ALTER COLUMN text_vector SET STORAGE EXTERNAL;
+-- Nor do hashes.
+ALTER TABLE issues ALTER COLUMN terms SET STORAGE EXTERNAL, ALTER COLUMN lines SET STORAGE EXTERNAL;
 
 -- Issues that left, without content. A deleted one is a tombstone; an evicted one, which made room, may come back.
 CREATE TABLE issue_removals (
@@ -231,6 +288,16 @@ CREATE TABLE backtests (
     made_at timestamptz NOT NULL,
     FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
 );
+
+-- How each repository's vectors were last whitened, and to which of them that was fitted: statistics without any text.
+CREATE TABLE whitenings (
+    repository_id bigint PRIMARY KEY,
+    account_id bigint NOT NULL,
+    basis bytea NOT NULL CHECK (octet_length(basis) = 32),
+    fitted bytea NOT NULL CHECK (octet_length(fitted) = 592896),
+    FOREIGN KEY (repository_id, account_id) REFERENCES repositories (id, account_id) ON DELETE CASCADE
+);
+ALTER TABLE whitenings ALTER COLUMN fitted SET STORAGE EXTERNAL;
 
 -- Totals without content: they outlive the account's other rows.
 CREATE TABLE usage (
@@ -316,6 +383,13 @@ CREATE POLICY account ON duplicate_marks TO deja_view_app
     WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
 CREATE POLICY system ON duplicate_marks TO deja_view_system USING (true) WITH CHECK (true);
 
+ALTER TABLE whitenings ENABLE ROW LEVEL SECURITY;
+ALTER TABLE whitenings FORCE ROW LEVEL SECURITY;
+CREATE POLICY account ON whitenings TO deja_view_app
+    USING (account_id = nullif(current_setting('app.account', true), '')::bigint)
+    WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
+CREATE POLICY system ON whitenings TO deja_view_system USING (true) WITH CHECK (true);
+
 ALTER TABLE backtests ENABLE ROW LEVEL SECURITY;
 ALTER TABLE backtests FORCE ROW LEVEL SECURITY;
 CREATE POLICY account ON backtests TO deja_view_app
@@ -323,17 +397,18 @@ CREATE POLICY account ON backtests TO deja_view_app
     WITH CHECK (account_id = nullif(current_setting('app.account', true), '')::bigint);
 CREATE POLICY system ON backtests TO deja_view_system USING (true) WITH CHECK (true);
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON duplicate_marks, backtests TO deja_view_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON duplicate_marks, backtests, whitenings TO deja_view_app;
 GRANT SELECT ON tiers, accounts, installations, repositories, issues, issue_removals, suggestions, outcomes, effects, usage
     TO deja_view_app;
 GRANT UPDATE (state) ON installations TO deja_view_app;
 -- Whose a repository is, and the name of its collection, are not the application's to change.
 GRANT UPDATE (owner, name, private, state, reason, over_limit, indexed_at, issues_total, issues_indexed, revision, threshold,
-              threshold_model, config_notice) ON repositories TO deja_view_app;
+              threshold_model, config_notice, synced_at, override, override_until) ON repositories TO deja_view_app;
 GRANT INSERT, UPDATE, DELETE ON issues, issue_removals, suggestions, outcomes, effects TO deja_view_app;
 GRANT INSERT, UPDATE ON usage TO deja_view_app;
 
 -- The contents of repositories are not the system's business: it deletes them with their repository's row.
 GRANT SELECT ON tiers TO deja_view_system;
 GRANT SELECT, INSERT, UPDATE ON accounts, installations TO deja_view_system;
+GRANT SELECT, DELETE ON usage TO deja_view_system;
 GRANT SELECT, INSERT, UPDATE, DELETE ON repositories TO deja_view_system;

@@ -183,3 +183,26 @@ async def test_the_log_has_what_was_answered(play, answer):
     last = play.github.hooks.attempts[-1]
     assert last.status_code == answer
     assert (last.status == "OK") == (answer < 300)
+
+
+async def test_one_entry_of_the_log_shows_what_was_sent(play):
+    play.github.open_issue(play.open, "bob", "x")
+    await play.github.hooks.settled()
+    _, log, _ = await play.call("GET", "/app/hook/deliveries", play.jwt())
+    assert (log[0]["installation_id"], log[0]["repository_id"]) == (play.installation.id, play.open.id)
+    status, entry, _ = await play.call("GET", f"/app/hook/deliveries/{log[0]['id']}", play.jwt())
+    assert (status, entry["guid"], entry["request"]["payload"]["action"]) == (200, log[0]["guid"], "opened")
+    assert await play.status("GET", "/app/hook/deliveries/99999", play.jwt()) == 404
+
+
+async def test_each_nth_is_dropped_and_a_redelivery_is_not(play):
+    play.github.hooks.switches.drop_each = 3
+    for n in range(8):
+        play.github.open_issue(play.open, "bob", f"x{n}")
+    await play.github.hooks.settled()
+    lost = [item for item in play.github.hooks.attempts if item.status_code == 0]
+    assert len(lost) in (2, 3)
+    for item in lost:
+        play.github.hooks.redeliver(play.app, item.id)
+    await play.github.hooks.settled()
+    assert {item.guid for item in lost} <= {headers["X-GitHub-Delivery"] for headers, _ in play.receiver.got}

@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 
 from bot.core.errors import LeaseLostError
-from bot.core.records import Delivery, Lane, NewJob
+from bot.core.records import Account, Delivery, Lane, NewJob, RepositoryName
+from storage.accounts import Accounts
 from storage.inbox import Inbox
 from storage.jobs import Jobs
 
@@ -222,3 +223,94 @@ async def test_what_is_done_is_forgotten_after_its_time(jobs, database):
         )
     await jobs.purge(timedelta(days=7))
     assert [row[0] for row in await rows(database)] == ["done", "ready"]
+
+
+async def dead(jobs, *new, reason="broken"):
+    """Jobs that were buried; returns their ids."""
+    await jobs.enqueue(*new)
+    claimed = await jobs.claim(WORKER, limit=len(new))
+    for item in claimed:
+        await jobs.bury(item, reason)
+    return [item.id for item in claimed]
+
+
+async def test_the_operator_sees_what_a_dead_job_was_about(jobs, database):
+    name = RepositoryName(7, "octo", "app", private=False)
+    await Accounts(database).install(Account(1, "octo", "User", "free"), 10, [name])
+    delivery = Delivery(uuid4(), "issues", "opened", 10, 7, b"{}")
+    await Inbox(database).accept(delivery, NewJob("delivery", Lane.WEBHOOK, delivery_id=delivery.id))
+    (first,) = await jobs.claim(WORKER)
+    await jobs.bury(first, "broken")
+    await dead(jobs, job("index_repository", account_id=1, payload={"repository_id": 7}), job("other"))
+    last, index, hook = await jobs.view()
+    assert (hook.event, hook.account, hook.repository, hook.reason) == (
+        "issues.opened",
+        "octo",
+        "octo/app",
+        "broken",
+    )
+    assert (index.kind, index.repository, index.event) == ("index_repository", "octo/app", None)
+    assert (last.account, last.repository) == (None, None)
+    assert [item.id for item in await jobs.view(hook.id)] == [hook.id]
+    assert await jobs.view(limit=1) == [last]
+
+
+async def test_a_dead_job_that_is_tried_again_has_its_delivery_and_all_attempts(jobs, database):
+    delivery = Delivery(uuid4(), "issues", "opened", 1, 2, b"{}")
+    await Inbox(database).accept(delivery, NewJob("delivery", Lane.WEBHOOK, delivery_id=delivery.id))
+    (item,) = await jobs.claim(WORKER)
+    await jobs.bury(item, "broken")
+    (other,) = await dead(jobs, job(dedupe="k"))
+    await jobs.enqueue(job("alive", dedupe="k", after=3_600))
+    assert await jobs.retry(item.id) == [item.id]
+    assert await jobs.retry(item.id) == []
+    (again,) = await jobs.claim(WORKER, limit=9)
+    assert (again.id, again.attempt) == (item.id, 1)
+    assert (await Inbox(database).read(again)).id == delivery.id
+    assert await jobs.retry() == [other]
+
+
+async def test_a_job_that_the_operator_buries_is_taken_from_its_worker(jobs, database):
+    await jobs.enqueue(job())
+    (item,) = await jobs.claim(WORKER)
+    assert await jobs.bury_by_hand(item.id, "enough")
+    assert not await jobs.bury_by_hand(item.id, "enough")
+    with pytest.raises(LeaseLostError):
+        await jobs.finish(item)
+    assert await rows(database) == [("dead", 1, "enough")]
+
+
+async def age(database, minutes):
+    async with database.system() as connection:
+        ago = timedelta(minutes=minutes)
+        await connection.execute("UPDATE jobs SET enqueued_at = enqueued_at - $1::interval", ago)
+
+
+async def test_an_account_is_stuck_where_its_work_only_fails(jobs, database):
+    await jobs.enqueue(job(account_id=1), job(account_id=2), job("later", account_id=3, after=3_600))
+    for item in await jobs.claim(WORKER, limit=9):
+        await jobs.give_back(item, after=600, reason=f"no {item.account_id}", counts=True)
+    assert await jobs.stuck() == []
+    await age(database, 16)
+    assert [(item.account_id, item.repository) for item in await jobs.stuck()] == [(1, None), (2, None)]
+    assert (await jobs.stuck())[0].why == "1 jobs wait and none ended well; the last says: no 1"
+    await jobs.enqueue(job(account_id=1))
+    (fine,) = await jobs.claim(WORKER, limit=9)
+    await jobs.finish(fine)
+    assert [item.account_id for item in await jobs.stuck()] == [2]
+
+
+async def test_a_repository_is_stuck_where_nobody_makes_its_index(jobs, database):
+    name = RepositoryName(7, "octo", "app", private=False)
+    await Accounts(database).install(Account(1, "octo", "User", "free"), 10, [name])
+    assert await jobs.stuck() == []
+    async with database.system() as connection:
+        await connection.execute("UPDATE repositories SET added_at = now() - interval '16 minutes'")
+    (found,) = await jobs.stuck()
+    assert (found.account, found.repository, found.why) == (
+        "octo",
+        "octo/app",
+        "it is pending and no job makes its index",
+    )
+    await jobs.enqueue(job("index_repository", account_id=1, payload={"repository_id": 7}))
+    assert await jobs.stuck() == []

@@ -1,6 +1,8 @@
+from datetime import UTC, datetime
+
 import pytest
 
-from bot.core.records import Account, RepositoryName, RepositoryState
+from bot.core.records import Account, InstallationState, RepositoryName, RepositoryState
 from storage.accounts import Accounts
 from storage.repositories import Repositories
 
@@ -93,3 +95,27 @@ async def test_a_config_is_reported_once_and_again_when_another_came(repositorie
         True,
     ]
     assert await repositories.config_reported(2, 1, "c") is False
+
+
+async def test_active_are_those_that_are_indexed_and_whose_installation_works(repositories, database):
+    for n in (1, 2):
+        await repositories.indexed(1, n, total=1)
+    accounts = Accounts(database)
+    await accounts.install(
+        Account(2, "cat", "User", "free"), 20, [RepositoryName(9, "cat", "x", private=True)]
+    )
+    await repositories.indexed(2, 9, total=1)
+    assert [item.id for item in await repositories.active()] == [1, 2, 9]
+    assert [item.id for item in await repositories.active("OCTO")] == [1, 2]
+    await accounts.set_state(1, 10, InstallationState.SUSPENDED)
+    assert [item.id for item in await repositories.active()] == [9]
+
+
+async def test_what_is_known_up_to_a_time_stays_known(repositories):
+    assert await repositories.synced_until(1, 1) is None
+    late, early = datetime(2024, 3, 2, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)
+    for until in (early, late, early):
+        await repositories.synced(1, 1, until)
+    assert await repositories.synced_until(1, 1) == late
+    await repositories.synced(404, 1, datetime(2025, 1, 1, tzinfo=UTC))
+    assert await repositories.synced_until(1, 1) == late

@@ -1,4 +1,5 @@
 import asyncio
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -30,3 +31,18 @@ async def test_nothing_is_counted_for_nothing(database):
 async def test_an_unknown_metric_is_refused(database):
     with pytest.raises(asyncpg.CheckViolationError):
         await Usage(database).add(1, "typo")
+
+
+async def test_totals_are_forgotten_after_their_time(database):
+    usage = Usage(database)
+    for account in (1, 2):
+        await usage.add(account, "commands")
+        async with database.account(account) as connection:
+            await connection.execute(
+                "INSERT INTO usage (account_id, day, metric, amount) VALUES ($1, (now() - interval '397 days')::date, 'commands', 7)",
+                account,
+            )
+    await usage.purge(timedelta(days=396))
+    for account in (1, 2):
+        async with database.account(account) as connection:
+            assert await connection.fetchval("SELECT sum(amount) FROM usage") == 1
