@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
-from bot.core.errors import CollectionBrokenError, SearchUnavailableError
+from bot.core.errors import CollectionBrokenError, ModelUnavailableError, SearchUnavailableError
 from bot.core.evidence import shared_label, shared_prefix
 from bot.core.hashing import content_hash
+from bot.core.kept import words_of
 from bot.core.lexical import bag_of
-from bot.core.ports import Collections, Embedder, Issues, Past
+from bot.core.ports import Collections, Embedder, Issues, Past, Whitenings
 from bot.core.records import Candidate, Explained, Issue, Ranking, Repository, Vector
 from bot.core.scoring import POOL, SCORER
 from bot.core.signatures import shared_error, signatures
@@ -25,6 +28,18 @@ log = structlog.get_logger()
 MOST_LATER = 200
 """Newer issues among which the collection is still asked: beyond it most of what it returns could not be used."""
 
+SAMPLED = 20
+"""Of how many records one is asked for by its own vector: that a record is listed does not say that it is found."""
+
+REACH = 300
+"""Records asked for with each of them: a small collection is then known to give all that it lists."""
+
+SAME = 1e-3
+"""How far from 1 the cosine of a vector with itself may be."""
+
+SECOND_LOOK = 10.0
+"""Seconds until what differs is looked at again: a write that is under way is done by then."""
+
 SHARED_TERMS = 6
 """Shared words shown as evidence."""
 
@@ -38,14 +53,20 @@ class SimilarityService:
     """Implements `ports.Similarity`. One collection and one history a repository; nothing crosses between them."""
 
     def __init__(
-        self, issues: Issues, embedder: Embedder, collections: Collections, *, on_broken: OnBroken
+        self,
+        issues: Issues,
+        embedder: Embedder,
+        collections: Collections,
+        *,
+        on_broken: OnBroken,
+        whitenings: Whitenings | None = None,
     ) -> None:
         """`on_broken` asks for a rebuild of a repository's collection; it must bear being called often."""
         self._issues = issues
         self._embedder = embedder
         self._collections = collections
         self._on_broken = on_broken
-        self._histories = Histories(issues)
+        self._histories = Histories(issues, whitenings)
 
     @property
     def model(self) -> str:
@@ -63,7 +84,7 @@ class SimilarityService:
         texts = [issue.title for issue in issues] + [
             clean(issue.title, issue.body, learned) for issue in issues
         ]
-        vectors = await self._embedder.embed(texts)
+        vectors = await self._embed(texts)
         pairs = list(zip(issues, vectors[: len(issues)], vectors[len(issues) :], strict=True))
         await self._issues.set_vectors(
             repository.account_id,
@@ -73,6 +94,7 @@ class SimilarityService:
                 issue.number: (content_hash(issue.title, issue.body), title, text)
                 for issue, title, text in pairs
             },
+            await asyncio.to_thread(lambda: {issue.number: words_of(issue) for issue in issues}),
         )
         await self._put(repository, [(issue, text) for issue, _, text in pairs])
         return len(issues)
@@ -121,6 +143,36 @@ class SimilarityService:
             records += len(embedded)
         return records
 
+    async def verify(self, repository: Repository) -> str | None:
+        """Look twice, as what is under way now differs for a moment; a difference that stays is reported as a fault."""
+        try:
+            drift = await self._drift(repository)
+            if drift:
+                await asyncio.sleep(SECOND_LOOK)
+                drift &= await self._drift(repository)
+        except CollectionBrokenError as error:
+            await self._report(repository, error)
+            return str(error)
+        if not drift:
+            return None
+        await self._on_broken(repository)
+        return f"{len(drift)} records differ from PostgreSQL"
+
+    async def _drift(self, repository: Repository) -> set[int]:
+        """Numbers that only one of both has, and those of a sample whose vector the collection does not find."""
+        held = await self._collections.numbers(repository)
+        stored, lost = set[int](), set[int]()
+        async for batch in self._issues.stream(repository.account_id, repository.id):
+            embedded = {item.issue.number: item.text_vector for item in batch if item.text_vector is not None}
+            stored.update(embedded)
+            for number in sorted(embedded.keys() & held)[::SAMPLED]:
+                found = await self._collections.query(
+                    repository, self._embedder.model, embedded[number], REACH
+                )
+                if not found or found[0][1] < 1 - SAME:
+                    lost.add(number)
+        return (stored ^ held) | lost
+
     async def drop(self, repository: Repository) -> None:
         """Delete the collection and forget every cached word of the repository."""
         self._histories.forget(repository)
@@ -136,13 +188,20 @@ class SimilarityService:
         if asked.text is not None:
             return asked, None
         try:
-            title, text = await self._embedder.embed(
+            title, text = await self._embed(
                 [issue.title, clean(issue.title, issue.body, history.boilerplate)], urgent=True
             )
-        except Exception as error:  # noqa: BLE001 — whatever ails the model, words can still be compared
+        except ModelUnavailableError as error:
             log.warning("embedder_failed", error=str(error))
-            return asked, "embedding model unavailable"
+            return asked, "embedding model unavailable"  # words can still be compared
         return replace(asked, title=title, text=text), None
+
+    async def _embed(self, texts: Sequence[str], *, urgent: bool = False) -> npt.NDArray[np.float32]:
+        """Vectors of texts. Raises ModelUnavailableError, whatever ails the model: it says nothing about the texts."""
+        try:
+            return await self._embedder.embed(texts, urgent)
+        except Exception as error:
+            raise ModelUnavailableError(f"the embedding model failed: {type(error).__name__}") from error
 
     async def _nearest(
         self, repository: Repository, history: History, asked: Entry

@@ -356,6 +356,12 @@ async def test_chunks_that_are_none_are_refused(site, rows, monkeypatch):
 
 # --- when something is broken
 
+DISK_FULL = """
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON deliveries FOR EACH STATEMENT EXECUTE FUNCTION full_disk();
+"""
+
 
 async def test_a_database_that_is_gone_is_503_and_heals(database_url, database, rows):
     mine = await Database.connect(database_url, size=2)
@@ -367,6 +373,22 @@ async def test_a_database_that_is_gone_is_503_and_heals(database_url, database, 
         assert await rows() == (0, 0)
         site.intake.inbox = Inbox(database)
         assert await site.post(BODY, X_GitHub_Delivery=GUID) == (202, "stored")
+
+
+async def test_a_disk_that_is_full_is_503_told_once_and_heals(site, database_url, rows):
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(DISK_FULL)
+    with capture_logs() as logs:
+        assert await site.post(BODY, X_GitHub_Delivery=GUID) == (503, "not stored, deliver it again")
+    assert [(line["log_level"], line.get("reason")) for line in logs if line["event"] == "deliveries_not_stored"] == [
+        ("error", "PostgreSQL does not answer: DiskFullError")
+    ]  # fmt: skip
+    assert site.counted("issues", 503) == 1
+    assert await rows() == (0, 0)
+    await owner.execute("DROP FUNCTION full_disk CASCADE")
+    await owner.close()
+    assert await site.post(BODY, X_GitHub_Delivery=GUID) == (202, "stored")
+    assert await rows() == (1, 1)
 
 
 async def test_connections_that_break_are_replaced(site, database, database_url, rows):
