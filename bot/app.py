@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any, TypeVar
 
 import aiohttp
@@ -156,7 +157,7 @@ def start_again(data_dir: Path) -> None:
     """Start the embedded server; where that fails there is another try soon."""
     try:
         embedded.start(data_dir)
-    except SettingsError as error:
+    except (SettingsError, OSError, SubprocessError) as error:  # a full disk, too: it will not stay full
         log.error("postgresql_not_started", reason=str(error))  # noqa: TRY400  # the reason is one line
 
 

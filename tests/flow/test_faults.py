@@ -1,11 +1,17 @@
 import shutil
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from bot.core.marker import read
+from bot.core.records import Lane, NewJob
 from bot.sandbox.faults import Fault
+from bot.similarity import service
+from bot.similarity.embedder import Embedder
 from handlers import writing
+from storage.jobs import Jobs
 
 from .conftest import REPORTS
 
@@ -199,6 +205,8 @@ async def retried(stage, kind, times):
     """Let jobs of a kind fail that many times more; gives those that wait: (attempts that counted, reason)."""
     for _ in range(times):
         await stage.make_due(kind)
+        async with stage.database.system() as connection:
+            await connection.execute("SELECT pg_notify('deja_view_jobs', '')")
         await stage.until(lambda: waiting(stage, kind), f"a {kind} that failed again")
     return await waiting(stage, kind)
 
@@ -230,8 +238,6 @@ async def test_github_may_be_down_for_longer_than_a_job_has_attempts(stage):
 
 
 async def test_a_model_that_fails_for_a_while_holds_new_issues_up_and_loses_none(stage, monkeypatch):
-    earlier = await stage.report_again(1)
-
     def fail(self, texts):
         raise MemoryError("no memory for the model")
 
@@ -243,9 +249,12 @@ async def test_a_model_that_fails_for_a_while_holds_new_issues_up_and_loses_none
         ((attempt, reason),) = await retried(stage, "delivery", 10)
         assert (attempt, reason) == (0, "ModelUnavailableError: the embedding model failed: MemoryError")
         assert stage.ours(issue) == []
-        stage.github.comment(stage.repository, earlier, "will", "/dejaview similar")  # its vectors are kept
-        await stage.until(lambda: len(stage.ours(earlier)) == 2, "an answer")
+        stage.github.comment(stage.repository, issue, "will", "/dejaview similar 3")
+        await stage.until(lambda: stage.ours(issue), "an answer from words alone")
+        assert "candidates=1," in stage.ours(issue)[0].body
+        assert await stage.suggestion(issue.number) is None
     await settle(stage)
+    assert (await stage.suggestion(issue.number)).spoken
     assert len(stage.ours(issue)) == 1
 
 
@@ -277,35 +286,36 @@ async def test_a_full_disk_holds_jobs_up_and_loses_none(stage):
     assert len(stage.ours(issue)) == 1
 
 
-async def test_a_disk_too_full_for_the_queue_itself_is_outlived_by_the_worker(stage):
+async def test_a_disk_too_full_for_the_queue_itself_is_outlived_by_the_worker(stage, tmp_path):
+    log = tmp_path / "service.log"
     async with full_disk(stage, "jobs"):
         title, body = REPORTS[0]
         issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
         await stage.github.hooks.settled()
         refused = stage.github.hooks.attempts[-1]
         assert refused.status_code == 503
-        await stage.until(lambda: claims_failed(stage), "a claim that fails")
+        await stage.until(lambda: "claim_failed" in log.read_text(encoding="utf-8"), "a claim that fails")
     assert not stage.process.worker.done()
     stage.github.hooks.redeliver(stage.app, refused.id)
     await stage.quiet()
     assert len(stage.ours(issue)) == 1
 
 
-def claims_failed(stage):
-    """Whether the worker has said so."""
-    return "claim_failed" in stage.log.read_text(encoding="utf-8")
+async def verify(stage):
+    """Have the collection compared with PostgreSQL; gives the kinds of jobs that are done."""
+    row = await stage.row()
+    await Jobs(stage.database).enqueue(
+        NewJob("verify_collection", Lane.BACKFILL, row.account_id, payload={"repository_id": row.id})
+    )
+    await stage.quiet()
+    return [kind for kind, state, _ in await stage.ended() if state == "done"]
 
 
-async def test_a_collection_that_lost_records_without_an_error_is_found_and_made_anew(stage):
-    row, folder = await stage.row(), stage.process.base.settings.data_dir / "chroma"
-    assert listed(folder) == len(REPORTS)
-    await verify(stage, row)
-    assert "rebuild_collection" not in {kind for kind, _, _ in await stage.ended()}
-    owner = await asyncpg.connect(stage.process.base.url)
-    await owner.execute("SET ROLE deja_view_system")
-    await owner.execute("UPDATE issues SET text_vector = title_vector")
-    await owner.close()
-    await verify(stage, row)
-    assert ("rebuild_collection", "done", None) in await stage.ended()
-    await verify(stage, row)
-    assert [kind for kind, _, _ in await stage.ended()].count("rebuild_collection") == 1
+async def test_a_collection_that_differs_without_an_error_is_found_and_made_anew(stage, monkeypatch):
+    monkeypatch.setattr(service, "SECOND_LOOK", 0.0)
+    assert (await verify(stage)).count("rebuild_collection") == 0
+    async with stage.database.account((await stage.row()).account_id) as connection:
+        await connection.execute("UPDATE issues SET text_vector = title_vector")
+    assert (await verify(stage)).count("rebuild_collection") == 1
+    done = await verify(stage)
+    assert (done.count("rebuild_collection"), done.count("verify_collection")) == (1, 3)

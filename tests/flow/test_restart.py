@@ -13,6 +13,7 @@ from functools import partial
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 import bot.app
 from bot.core.records import RepositoryState
@@ -239,6 +240,13 @@ async def test_a_killed_database_comes_back_and_nothing_is_lost(whole, sandbox, 
 
 async def down(port):
     return not await answers(port)
+
+
+def test_a_server_that_cannot_be_started_now_is_tried_again_later(tmp_path):
+    (tmp_path / "file").touch()
+    with capture_logs() as logs:
+        bot.app.start_again(tmp_path / "file" / "data")  # as where the disk is full: an error of the system
+    assert [line["event"] for line in logs] == ["postgresql_not_started"]
 
 
 def take_away(folder):
