@@ -54,7 +54,7 @@ async def save(ctx: Context, target: Target, issue: Issue) -> None:
         raise SkipError(f"#{issue.number} was deleted")
     # Without vectors though the text is old: stored while the first index was made, or by an attempt that died.
     if any(item.text_vector is None for item in stored.values()):
-        await ctx.services.similarity.index(repository, [issue.number])
+        await ctx.services.similarity.index(repository, [issue.number], urgent=True)
     crash.point("issue-indexed")
 
 

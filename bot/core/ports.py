@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -136,6 +137,10 @@ class Missed(Protocol):
 
     async def settle(self, missed: MissedDelivery) -> None:
         """Nothing is missing: never ask for it."""
+        ...
+
+    async def lost(self, delivery_id: UUID | None) -> bool:
+        """Whether we took a delivery before, and have it only because it was sent again, as after a restore."""
         ...
 
 
@@ -648,8 +653,11 @@ class Similarity(Protocol):
         """Names the embedding model and the scorer; a threshold belongs to one."""
         ...
 
-    async def index(self, repository: Repository, numbers: Sequence[int]) -> int:
-        """Embed these stored issues and put them into the collection; returns how many were embedded."""
+    async def index(self, repository: Repository, numbers: Sequence[int], *, urgent: bool = False) -> int:
+        """Embed these stored issues and put them into the collection; returns how many were embedded.
+
+        `urgent` ones go before those of a backfill: somebody waits for a decision.
+        """
         ...
 
     async def forget(self, repository: Repository, numbers: Sequence[int]) -> None:

@@ -73,7 +73,7 @@ class SimilarityService:
         """Embedding model and scorer: a threshold belongs to both."""
         return f"{self._embedder.model}+{SCORER}"
 
-    async def index(self, repository: Repository, numbers: Sequence[int]) -> int:
+    async def index(self, repository: Repository, numbers: Sequence[int], *, urgent: bool = False) -> int:
         """Embed these stored issues and put them into the collection; returns how many were embedded."""
         stored = await self._issues.get(repository.account_id, repository.id, numbers)
         issues = [stored[number].issue for number in sorted(stored)]
@@ -84,7 +84,7 @@ class SimilarityService:
         texts = [issue.title for issue in issues] + [
             clean(issue.title, issue.body, learned) for issue in issues
         ]
-        vectors = await self._embed(texts)
+        vectors = await self._embed(texts, urgent=urgent)
         pairs = list(zip(issues, vectors[: len(issues)], vectors[len(issues) :], strict=True))
         await self._issues.set_vectors(
             repository.account_id,

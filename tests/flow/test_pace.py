@@ -185,3 +185,22 @@ async def test_a_burst_is_written_at_its_pace_and_holds_no_worker(open_stage):
     )
     assert len(posts) == len(spoken)
     assert all(later.began - earlier.at >= pace.comment_interval - 0.01 for earlier, later in pairwise(posts))
+
+
+async def test_a_new_issue_does_not_wait_for_another_account_s_backfill(stage):
+    """Its comment is there before the first page of the other's hundred issues is embedded."""
+    other = stage.github.create_repository("giant", "big")
+    for n in range(100):
+        title, body = REPORTS[n % len(REPORTS)]
+        stage.github.seed_issue(other, f"{title}, build {n}", f"{body} Revision r{n * 7919}. " * 8, "ann")
+    stage.github.install(stage.app, other.owner, [other])
+
+    async def stored():
+        return await stage.count(other) == 100
+
+    await stage.until(stored, "the page")
+    title, body = REPORTS[0]
+    issue = stage.github.open_issue(stage.repository, "rita", f"{title} again", body)
+    await stage.until(lambda: stage.ours(issue), "the comment", 60.0)
+    async with stage.database.account(other.owner.id) as connection:
+        assert await connection.fetchval("SELECT count(text_vector) FROM issues") == 0
