@@ -1,6 +1,6 @@
 """Hop 8: what we write on GitHub, at most once. Intent first, marked, looked up before any repeat."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 
 import structlog
@@ -11,6 +11,7 @@ from bot.core.errors import GitHubError, GoneError, NotFoundError, RetryError, S
 from bot.core.marker import read
 from bot.core.ports import Written
 from bot.core.records import Effect, EffectState, Repository
+from bot.core.sweep import KEPT
 
 log = structlog.get_logger()
 
@@ -40,10 +41,10 @@ async def write_comment(ctx: Context, repository: Repository, number: int, key: 
         return None
     if effect.github_id is not None:
         return await edit(ctx, repository, effect, body)
-    if effect.state is EffectState.SENDING:
-        effect = await look_up(ctx, effect, lambda since: github.own_comments(number, since))
-        if effect.github_id is not None:
-            return await edit(ctx, repository, effect, body)
+    recall = look_up if effect.state is EffectState.SENDING else remembered
+    effect = await recall(ctx, effect, lambda since: github.own_comments(number, since))
+    if effect.github_id is not None:
+        return await edit(ctx, repository, effect, body)
     await ensure_welcome(ctx, repository, number)
     return await send(ctx, effect, body, lambda: github.comment(number, body))
 
@@ -89,14 +90,35 @@ async def look_up(
         raise RetryError(
             "a write is not settled yet", after=(LOOK_UP_AFTER - age).total_seconds(), counts=False
         )
-    for written in await search(effect.updated_at - CLOCK_DIFFERENCE):
-        marker = read(ctx.services.marker_key, written.body, effect.repository_id, effect.issue_number)
-        if marker is not None and marker.effect_key == effect.key:
-            crash.point("effect-found")
-            log.info("write_found", key=effect.key, issue=effect.issue_number)
-            return await ctx.services.effects.done(effect, written.id)
+    found = marked(ctx, effect, await search(effect.updated_at - CLOCK_DIFFERENCE))
+    if found is not None:
+        crash.point("effect-found")
+        log.info("write_found", key=effect.key, issue=effect.issue_number)
+        return await ctx.services.effects.done(effect, found.id)
     crash.point("effect-missed")
     return await ctx.services.effects.reset(effect)
+
+
+async def remembered(
+    ctx: Context, effect: Effect, search: Callable[[datetime], Awaitable[list[Written]]]
+) -> Effect:
+    """The effect as GitHub shows it, where our own memory of it went with the delivery that it answers."""
+    if not await ctx.services.missed.lost(ctx.job.delivery_id):
+        return effect
+    found = marked(ctx, effect, await search(now() - KEPT))
+    if found is None:
+        return effect
+    log.info("write_remembered", key=effect.key, issue=effect.issue_number)
+    return await ctx.services.effects.done(await ctx.services.effects.sending(effect, found.body), found.id)
+
+
+def marked(ctx: Context, effect: Effect, written: Iterable[Written]) -> Written | None:
+    """What carries the effect's signed marker."""
+    for item in written:
+        marker = read(ctx.services.marker_key, item.body, effect.repository_id, effect.issue_number)
+        if marker is not None and marker.effect_key == effect.key:
+            return item
+    return None
 
 
 async def edit(ctx: Context, repository: Repository, effect: Effect, body: str) -> int | None:

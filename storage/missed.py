@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from bot.core.records import HookAttempt, MissedDelivery
 from bot.core.sweep import KEPT, MOST_ASKS, Asking
@@ -60,6 +61,11 @@ class Missed:
         """Nothing is missing: never ask for it."""
         async with self._database.system() as connection:
             await connection.execute(SQL["settle"], missed.attempt.guid)
+
+    async def lost(self, delivery_id: UUID | None) -> bool:
+        """Whether we took a delivery before, and have it only because it was sent again."""
+        async with self._database.system() as connection:
+            return bool(await connection.fetchval(SQL["lost"], delivery_id))
 
     async def count(self) -> tuple[int, int]:
         """How many wait, and how many were given up."""

@@ -10,9 +10,14 @@ ON CONFLICT (id) DO UPDATE SET
     attempt_id = greatest(old.attempt_id, excluded.attempt_id), answered = old.answered OR excluded.answered;
 
 -- name: arrived
--- Forget what arrived since, and what GitHub does not keep any longer.
+-- Forget what arrived since and was handled, and what GitHub does not keep any longer.
 DELETE FROM missed_deliveries
-WHERE delivered_at < now() - $1::interval OR EXISTS (SELECT FROM deliveries WHERE deliveries.id = missed_deliveries.id);
+WHERE delivered_at < now() - $1::interval
+   OR EXISTS (SELECT FROM deliveries WHERE deliveries.id = missed_deliveries.id AND done_at IS NOT NULL);
+
+-- name: lost
+-- Whether we took a delivery before, and have it only because it was sent again.
+SELECT EXISTS (SELECT FROM missed_deliveries WHERE id = $1 AND answered);
 
 -- name: silence
 -- Whether something was asked for and nothing at all was received since.

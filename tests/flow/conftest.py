@@ -137,7 +137,7 @@ class Stage:
                 rows = await connection.fetch(
                     "SELECT kind, state, reason FROM jobs WHERE state IN ('ready', 'running')"
                 )
-            rest = [row for row in rows if row["kind"] != "watch_reactions"]
+            rest = [row for row in rows if row["kind"] not in ("watch_reactions", "follow_installation")]
             return rest and all(
                 row["kind"] == kind and row["state"] == "ready" and row["reason"] for row in rest
             )

@@ -30,6 +30,7 @@ async def sweep(stage, runs=1):
     """Sweep, and let what comes back be done."""
     for _ in range(runs):
         await Jobs(stage.database).enqueue(NewJob("sweep_deliveries", Lane.WEBHOOK))
+        await stage.quiet()  # the sweep, and then what it asked for
         await stage.quiet()
 
 
@@ -134,6 +135,7 @@ async def test_two_sweepers_at_once_ask_once(stage, monkeypatch):
     await stage.quiet()
     context = Context(services[0], None)
     await asyncio.gather(*(sweep_deliveries(context) for _ in range(4)))
+    await stage.quiet()
     await stage.quiet()
     assert sorted(redeliveries(stage).values()) == [1] * 10
     assert await stage.count() == len(REPORTS) + 10
@@ -260,3 +262,37 @@ async def test_a_limit_of_github_ends_the_turn_and_the_next_one_goes_on(stage):
     await later(stage)
     await sweep(stage)
     assert [len(stage.ours(issue)) for issue in issues] == [1, 1, 1]
+
+
+async def test_after_a_restore_what_was_said_is_not_said_twice(stage):
+    issue, other = opened(stage), opened(stage, 1, "ron")
+    stage.github.comment(stage.repository, other, "tess", "/dejaview why #1")
+    await stage.quiet()
+    said = [len(stage.ours(item)) for item in (issue, other)]
+    assert said == [1, 2]
+    await forget(stage)
+    assert await stage.stored(issue.number) is None
+    await sweep(stage, 2)
+    assert len(redeliveries(stage)) == 3
+    assert [len(stage.ours(item)) for item in (issue, other)] == said
+    assert (await stage.effect(issue.number)).github_id == stage.ours(issue)[0].id
+    assert await stage.stored(issue.number) is not None
+
+
+async def forget(stage):
+    """What a restore takes: everything since the index was made."""
+    account, repository = stage.key()
+    values = (account, repository)
+    async with stage.database.account(account) as connection:
+        for table in ("effects", "suggestions", "outcomes"):
+            await connection.execute(
+                f"DELETE FROM {table} WHERE account_id = $1 AND repository_id = $2", *values
+            )
+        await connection.execute(
+            "DELETE FROM issues WHERE account_id = $1 AND repository_id = $2 AND number > $3",
+            *values,
+            len(REPORTS),
+        )
+    async with stage.database.system() as connection:
+        await connection.execute("DELETE FROM jobs WHERE kind IN ('delivery', 'watch_reactions')")
+        await connection.execute("DELETE FROM deliveries WHERE event <> 'installation'")
