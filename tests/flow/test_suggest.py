@@ -218,9 +218,13 @@ async def test_hostile_evidence_is_printed_and_does_nothing(stage):
 async def test_a_decision_without_chroma_is_recorded_and_told_as_that(stage):
     # The rebuild that the service asks for is a later one already, so that the decision comes first on any machine.
     row = await stage.row()
-    payload = {"repository_id": row.id}
     later = NewJob(
-        "rebuild_collection", Lane.BACKFILL, dedupe=f"rebuild:{row.id}", payload=payload, after=3_600.0
+        kind="rebuild_collection",
+        lane=Lane.BACKFILL,
+        account_id=row.account_id,
+        dedupe=f"rebuild:{row.id}",
+        payload={"repository_id": row.id},
+        after=3_600.0,
     )
     await stage.process.base.jobs.enqueue(later)
     (path,) = stage.process.base.settings.data_dir.glob("chroma/**/chroma.sqlite3")
