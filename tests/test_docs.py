@@ -209,15 +209,18 @@ def test_the_comment_in_the_readme_is_what_is_written():
     repository = Repository(
         9, 1, 1, "apache", "hadoop", False, "c", RepositoryState.ACTIVE, None, None, None, 0, 0, None, None, None
     )  # fmt: skip
-    best = candidate(
-        1492,
-        "hadoop-client-runtime impact by CVE-2022-2047 CVE-2022-2048 due to shaded jetty",
-        6.17,
-        ("jetty", "CVE", "latest", "due"),
+    best = replace(
+        candidate(
+            1240, "Upgrade Netty to 4.1.77.Final", 7.5, ("h4", "CVEs", "Netty", "2022", "Final", "CVE")
+        ),
+        features=Features(0.5, 0.7, 0.7, 4.5, 6.4, same_author=False),
+        chance=0.14,
     )
-    best = replace(best, chance=0.14)
-    also = candidate(963, "Upgrade jetty version to 9.4.43", 4), candidate(1163, "Update to Jetty 9.4.44", 3)
-    issue = candidate(1501, "upgrade to jetty 9.4.48 due to CVE", 0).issue
+    also = (
+        candidate(1543, "Bump netty to the latest 4.1.86", 4),
+        candidate(86, "Upgrade Netty version to 4.1.45.Final to handle CVE-2019-20444,CVE-2019-16869", 3),
+    )
+    issue = candidate(1556, "Upgrade Netty to 4.1.89.Final", 0).issue
     decision = Decision(True, "", 5.59, (best,), also)
     body = suggestion_comment(b"k" * 32, repository, issue, decision, "https://github.com")
     assert visible(body) in page("README.md")
