@@ -18,7 +18,7 @@ async def test_an_app_says_who_it_is(play):
     assert (body["id"], body["slug"], body["events"]) == (
         play.app.id,
         "deja-view",
-        ["issue_comment", "issues"],
+        ["installation_target", "issue_comment", "issues", "repository"],
     )
 
 

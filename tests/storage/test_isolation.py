@@ -27,6 +27,7 @@ from bot.core.records import (
     RepositoryState,
     Suggestion,
 )
+from bot.core.scoring import Whitening
 from storage.accounts import Accounts
 from storage.backtests import Backtests
 from storage.database import Database
@@ -37,10 +38,12 @@ from storage.marks import Marks
 from storage.repositories import Repositories
 from storage.suggestions import Suggestions
 from storage.usage import Usage
+from storage.whitenings import Whitenings
 
 MINE, OTHER = 1, 2
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 VECTOR = np.zeros(384, dtype=np.float32)
+BASIS, WHITENING = b"b" * 32, Whitening(VECTOR, VECTOR, np.eye(384, dtype=np.float32))
 NAME = RepositoryName(7, "octo", "r", private=True)
 ISSUE = Issue(7, 3, 1003, "canary", "b", "open", None, "ann", 5, False, (), False, False, 0, AT, AT)
 NEWER = replace(ISSUE, title="stolen", updated_at=datetime(2025, 1, 1, tzinfo=UTC))
@@ -59,6 +62,7 @@ TABLES = {
             "effects",
             "duplicate_marks",
             "backtests",
+            "whitenings",
             "usage",
             "jobs",
         ],
@@ -97,6 +101,7 @@ async def fill(url):
     await suggestions.record(replace(OUTCOME, kind=OutcomeKind.CONFIRMED))
     await Marks(database).save(MINE, 7, {3: 2})
     await Backtests(database).save(MINE, 7, "m", "comment", {"asked": 1})
+    await Whitenings(database).save(MINE, 7, BASIS, WHITENING)
     await Usage(database).add(MINE, "commands")
     await Jobs(database).enqueue(NewJob("t", Lane.WEBHOOK, account_id=MINE))
     effect = await Effects(database).intend(MINE, 7, 3, "suggestion", "body")
@@ -143,6 +148,10 @@ async def streamed(issues, account_id):
     return [item async for item in issues.stream(account_id, 7)]
 
 
+async def read(issues, account_id):
+    return [item async for item in issues.read(account_id, 7)]
+
+
 # Every method of every store, called for the other account about the first one's rows, and what it has to give.
 CALLS = {
     ("Accounts", "install"): (lambda s, e: s.install(Account(OTHER, "cat", "User", "free"), 10, [NAME]), []),
@@ -155,6 +164,10 @@ CALLS = {
     ("Repositories", "list"): (lambda s, e: s.list(OTHER), []),
     ("Repositories", "rename"): (lambda s, e: s.rename(OTHER, replace(NAME, name="stolen")), None),
     ("Repositories", "set_state"): (lambda s, e: s.set_state(OTHER, 7, RepositoryState.ACTIVE), None),
+    ("Repositories", "set_override"): (lambda s, e: s.set_override(OTHER, 7, "comment"), None),
+    ("Repositories", "synced_until"): (lambda s, e: s.synced_until(OTHER, 7), None),
+    ("Repositories", "synced"): (lambda s, e: s.synced(OTHER, 7, AT), None),
+    ("Repositories", "readmit"): (lambda s, e: s.readmit(OTHER, 7, "r"), None),
     ("Repositories", "indexed"): (lambda s, e: s.indexed(OTHER, 7, total=1), None),
     ("Repositories", "calibrated"): (lambda s, e: s.calibrated(OTHER, 7, 1.0, "m"), None),
     ("Repositories", "config_reported"): (lambda s, e: s.config_reported(OTHER, 7, "sha"), False),
@@ -166,14 +179,18 @@ CALLS = {
     ),
     ("Issues", "unembedded"): (lambda s, e: s.unembedded(OTHER, 7, "other", 9), []),
     ("Issues", "stream"): (lambda s, e: streamed(s, OTHER), []),
+    ("Issues", "read"): (lambda s, e: read(s, OTHER), []),
     ("Issues", "removed_since"): (lambda s, e: s.removed_since(OTHER, 7, 0), []),
     ("Issues", "delete"): (lambda s, e: s.delete(OTHER, 7, [3, 5], AT), []),
+    ("Issues", "leave"): (lambda s, e: s.leave(OTHER, 7, [3]), []),
+    ("Issues", "tombstones"): (lambda s, e: s.tombstones(OTHER, 7, [4]), []),
     ("Issues", "count"): (lambda s, e: s.count(OTHER, 7), 0),
     ("Suggestions", "save"): (
         lambda s, e: s.save(replace(SUGGESTION, account_id=OTHER, reason="stolen")),
         None,
     ),
     ("Suggestions", "get"): (lambda s, e: s.get(OTHER, 7, 3), None),
+    ("Suggestions", "forget"): (lambda s, e: s.forget(OTHER, 7, 3), []),
     ("Suggestions", "duplicate_of"): (lambda s, e: s.duplicate_of(OTHER, 7, 3), None),
     ("Suggestions", "record"): (
         lambda s, e: s.record(replace(OUTCOME, account_id=OTHER, source="stolen")),
@@ -186,24 +203,29 @@ CALLS = {
     ("Effects", "done"): (lambda s, e: s.done(replace(e, state=EffectState.SENDING), 1), LeaseLostError),
     ("Effects", "reset"): (lambda s, e: s.reset(replace(e, state=EffectState.SENDING)), LeaseLostError),
     ("Effects", "cancel"): (lambda s, e: s.cancel(e), LeaseLostError),
+    ("Effects", "silent_for"): (lambda s, e: s.silent_for(OTHER, 7, 3), None),
     ("Effects", "spoken_today"): (lambda s, e: s.spoken_today(OTHER, 7, 3), 0),
     ("Marks", "save"): (lambda s, e: s.save(OTHER, 7, {3: 1, 4: 1}), None),
     ("Marks", "all"): (lambda s, e: s.all(OTHER, 7), {}),
     ("Marks", "remove"): (lambda s, e: s.remove(OTHER, 7, 3), None),
     ("Backtests", "save"): (lambda s, e: s.save(OTHER, 7, "x", "shadow", {}), None),
     ("Backtests", "get"): (lambda s, e: s.get(OTHER, 7), None),
+    ("Whitenings", "save"): (lambda s, e: s.save(OTHER, 7, BASIS, WHITENING), None),
+    ("Whitenings", "get"): (lambda s, e: s.get(OTHER, 7, BASIS), None),
 }
 STORES = {
     store.__name__: store
-    for store in (Accounts, Repositories, Issues, Suggestions, Effects, Marks, Backtests)
+    for store in (Accounts, Repositories, Issues, Suggestions, Effects, Marks, Backtests, Whitenings)
 }
 
 # Nothing of another account is named in these: an installation is found by its id to learn whose it is. `find` is the
-# operator's, and no handler has it: `ports.Repositories` does not name it.
+# operator's, and no handler has it: `ports.Repositories` does not name it. `active` is for what is done to all in turn.
 OWN_ROW = {
     ("Repositories", "find"),
+    ("Repositories", "active"),
     ("Accounts", "installation"),
     ("Accounts", "account"),
+    ("Accounts", "rename"),
     ("Accounts", "tier"),
 }
 
