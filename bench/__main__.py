@@ -7,15 +7,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import acknowledge, indexing, memory, opened_to_comment, vector_query
+from bench import acknowledge, indexing, memory, neighbours, opened_to_comment, similarity, vector_query
 from bench.measure import Result, cores, say
 from bot.logs import configure
 
 BENCHES = {
     "acknowledge": acknowledge.run,
     "opened-to-comment": opened_to_comment.run,
+    "neighbours": neighbours.run,
     "indexing": indexing.run,
     "vector-query": vector_query.run,
+    "new-issue": similarity.run_new,
+    "cold-start": similarity.run_cold,
+    "back-test": similarity.run_backtest,
+    "words-in-memory": similarity.run_words,
     "memory": memory.run,
 }
 

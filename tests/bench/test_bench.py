@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from bench import acknowledge, indexing, memory, opened_to_comment, vector_query
+from bench import acknowledge, indexing, memory, opened_to_comment, similarity, vector_query
 from bench.__main__ import BENCHES, main
 from bench.measure import Result, quantile
 
@@ -11,11 +11,15 @@ QUICK = {
     "acknowledge": acknowledge.run,
     "indexing": indexing.run,
     "vector-query": vector_query.run,
+    "new-issue": similarity.run_new,
+    "cold-start": similarity.run_cold,
+    "back-test": similarity.run_backtest,
+    "words-in-memory": similarity.run_words,
 }
 
 
 def test_every_bench_is_on_the_command_line():
-    assert set(BENCHES) == {*QUICK, "opened-to-comment", "memory"}
+    assert set(BENCHES) == {*QUICK, "opened-to-comment", "neighbours", "memory"}
 
 
 @pytest.mark.parametrize("name", sorted(QUICK))

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from bot.core.backtest import asked_of, judge
 from bot.core.decision import Question, decide
 from bot.core.errors import CollectionBrokenError, SearchUnavailableError
 from bot.core.hashing import content_hash
+from bot.core.kept import Batch
 from bot.core.records import Issue, Repository, RepositoryState, StoredIssue
 from bot.core.repo_config import Config
 from bot.core.tokens import tokens
@@ -78,12 +80,16 @@ class MemoryIssues:
     async def get(self, account_id, repository_id, numbers):
         return {number: self.rows[number] for number in numbers if number in self.rows}
 
-    async def set_vectors(self, account_id, repository_id, model, vectors):
+    async def set_vectors(self, account_id, repository_id, model, vectors, words=None):
         for number, (digest, title, text) in vectors.items():
             item = self.rows[number].issue
             if digest == content_hash(item.title, item.body):
                 self.revision += 1
                 self.rows[number] = StoredIssue(item, self.revision, title, text)
+
+    async def read(self, account_id, repository_id, *, after_revision=0):
+        async for batch in self.stream(account_id, repository_id, after_revision=after_revision):
+            yield Batch(None, {row.issue.number: row for row in batch}, batch[-1].revision)
 
     async def stream(self, account_id, repository_id, *, after_revision=0):
         rows = sorted(
@@ -512,3 +518,105 @@ async def test_the_repository_s_own_template_is_not_embedded():
     assert made.embedder.texts == ["Subject5", "Subject5\nStory5"]
     await made.rank(issue(130, "Subject130", FORM.format("Story130")))
     assert made.embedder.texts[2:] == ["Subject130", "Subject130\nStory130"]
+
+
+STORM = 50
+
+
+@pytest.fixture(scope="module")
+def calibrated(templated):
+    """The threshold of that repository, by its own past, with the default budget."""
+
+    async def found():
+        if not templated.embedder.texts:
+            await templated.service.index(repository(), list(range(1, 601)))
+        past = await templated.service.past(repository())
+        return judge(asked_of(past.shown, {}), past.lowest, past.careful, Config()).threshold
+
+    return asyncio.run(found())
+
+
+async def spoken(made, asked, threshold):
+    """The issues under which the bot would comment, each indexed before the next one is opened."""
+    found = []
+    for item in asked:
+        ranking = await made.rank(item)
+        if decide(Question(item, "owner/repo", ranking, threshold, frozenset(), Config())).speak:
+            found.append(item.number)
+        await made.save(item)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("title", "body"),
+    [
+        ("Fresh trouble with teapots", FORM.format("_No response_")),
+        ("Bug report", FORM.format("_No response_")),
+        ("Fresh trouble with teapots", ""),
+        ("Bug report", FORM.format("Story17 tail17")),
+        ("🔥🔥🔥", "🔥" * 500),
+        ("Fresh trouble with teapots", TRACE),
+        ("Fresh trouble with teapots", "x" * 65_536),
+    ],
+)
+async def test_a_calibrated_threshold_is_no_way_in_for_bad_input(templated, calibrated, title, body):
+    asked = issue(700, title, body, author_id=900)
+    ranking = await templated.rank(asked)
+    decision = decide(Question(asked, "owner/repo", ranking, calibrated, frozenset(), Config()))
+    assert not decision.speak, decision.reason
+
+
+async def test_a_true_copy_passes_the_same_threshold(templated, calibrated):
+    asked = issue(700, "Subject17 misbehaves17", FORM.format("Story17 tail17"), author_id=900)
+    decision = decide(
+        Question(asked, "owner/repo", await templated.rank(asked), calibrated, frozenset(), Config())
+    )
+    assert [item.number for item in decision.likely][:1] == [17]
+    assert decision.speak
+
+
+SERIES = {
+    "one author within an hour": lambda n: (
+        f"Report {n} of the nightly run",
+        f"Step {n} took {n * 7} ms",
+        77,
+    ),
+    "titles that differ by a digit": lambda n: (f"Crash in module 9{n:02}", FORM.format("_No response_"), 77),
+    "copies of one template": lambda n: ("Bug report", FORM.format("_No response_"), 1_000 + n),
+}
+
+
+@pytest.mark.parametrize("name", SERIES)
+async def test_a_flood_leads_to_no_storm_of_comments(name):
+    made = World()
+    made.issues.save(
+        *(
+            issue(n, f"Subject{n} misbehaves{n}", FORM.format(f"Story{n} tail{n}"), author_id=n)
+            for n in range(1, 301)
+        )
+    )
+    await made.service.index(repository(), list(range(1, 301)))
+    past = await made.service.past(repository())
+    threshold = judge(asked_of(past.shown, {}), past.lowest, past.careful, Config()).threshold
+    opened = START + timedelta(days=400)
+    flood = []
+    for at in range(STORM):
+        title, body, author = SERIES[name](at)
+        flood.append(
+            issue(500 + at, title, body, author_id=author, created_at=opened + timedelta(minutes=at))
+        )
+    assert await spoken(made, flood, threshold) == []
+
+
+async def test_a_thousand_copies_of_one_template_are_replayed_without_a_comment():
+    made = World()
+    made.issues.save(
+        *(issue(n, "Bug report", FORM.format("_No response_"), author_id=n) for n in range(1, 1_001))
+    )
+    await made.service.index(repository(), list(range(1, 1_001)))
+    past = await made.service.past(repository())
+    assert past.shown == (), "placeholders are not asked, so they use up no budget"
+    asked = issue(1_500, "Bug report", FORM.format("_No response_"), author_id=2_000)
+    ranking = await made.rank(asked)
+    decision = decide(Question(asked, "owner/repo", ranking, past.lowest, frozenset(), Config()))
+    assert not decision.speak, decision.reason
