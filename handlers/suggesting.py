@@ -58,11 +58,9 @@ async def suggest(ctx: Context, repository: Repository, number: int) -> Decision
 
 
 async def mode_of(ctx: Context, repository: Repository, config: Config) -> Config:
-    """The config with its mode decided by the repository's back-test, unless the file decides it."""
-    if config.mode != "auto":
-        return config
+    """The config with its mode decided: by the file, by command, or by the repository's back-test."""
     last = await ctx.services.backtests.get(repository.account_id, repository.id)
-    return settled(config, last.verdict if last else None)
+    return settled(config, last.verdict if last else None, repository.wish(ctx.services.clock()))
 
 
 async def judge(

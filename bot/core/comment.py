@@ -45,6 +45,8 @@ COMMAND_TABLE = (
     ),
     ("`/dejaview index status`", "what is indexed", "triage"),
     ("`/dejaview index refresh`", "index the repository anew", "admin"),
+    ("`/dejaview pause [DAYSd]`", "decide and record, but post nothing by itself", "maintain"),
+    ("`/dejaview resume`", "comment again, whatever the back-test says", "maintain"),
     ("`/dejaview help`", "this list", "anyone"),
 )
 
@@ -294,10 +296,21 @@ def index_reply(
     effect_key: str,
     count: int,
     backtest: StoredBacktest | None = None,
+    wish: str | None = None,
 ) -> str:
-    """What is indexed, and what the repository's own past says."""
+    """What is indexed, what the repository's own past says, and what was commanded against that (`Repository.wish`)."""
     head = marker(key, repository.id, number, effect_key)
-    return compose(head, " ".join(index_sentences(repository, count)), backtest_sentence(backtest))
+    sentences = " ".join(index_sentences(repository, count))
+    return compose(head, sentences, backtest_sentence(backtest), wish_sentence(repository, wish))
+
+
+def wish_sentence(repository: Repository, wish: str | None) -> str:
+    """What `pause` or `resume` left in force."""
+    if wish == "shadow":
+        until = repository.override_until
+        end = "`/dejaview resume`" if until is None else f"{until:%Y-%m-%d %H:%M} UTC"
+        return f"Paused by command until {end}: I decide and record, and post nothing by myself."
+    return "By command I comment by myself, whatever the back-test says." if wish else ""
 
 
 def backtest_sentence(backtest: StoredBacktest | None) -> str:

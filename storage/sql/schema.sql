@@ -410,5 +410,5 @@ GRANT INSERT, UPDATE ON usage TO deja_view_app;
 -- The contents of repositories are not the system's business: it deletes them with their repository's row.
 GRANT SELECT ON tiers TO deja_view_system;
 GRANT SELECT, INSERT, UPDATE ON accounts, installations TO deja_view_system;
-GRANT SELECT, DELETE ON usage TO deja_view_system;
+GRANT SELECT (day), DELETE ON usage TO deja_view_system;
 GRANT SELECT, INSERT, UPDATE, DELETE ON repositories TO deja_view_system;

@@ -29,4 +29,4 @@ ALTER TABLE repositories ADD COLUMN synced_at timestamptz;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON periodic, missed_deliveries TO deja_view_system;
 GRANT UPDATE (synced_at) ON repositories TO deja_view_app;
-GRANT SELECT, DELETE ON usage TO deja_view_system;
+GRANT SELECT (day), DELETE ON usage TO deja_view_system;
