@@ -72,7 +72,7 @@ async def test_an_edit_that_failed_is_made_later(stage):
     await stage.quiet()
     stage.sandbox.faults.append(Fault("PATCH", r"/issues/comments/\d+$", status=502, times=9))
     stage.github.edit_issue(stage.repository, issue, title=REPORTS[3][0], body=REPORTS[3][1])
-    await stage.quiet_but_for("delivery")
+    await stage.quiet_but_for("look_again")
     stage.sandbox.faults.clear()
     await settle(stage)
     (comment,) = stage.ours(issue)
