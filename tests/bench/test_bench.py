@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from bench import acknowledge, indexing, memory, opened_to_comment, similarity, vector_query
+from bench import acknowledge, indexing, memory, neighbours, opened_to_comment, similarity, vector_query
 from bench.__main__ import BENCHES, main
 from bench.measure import Result, quantile
 
@@ -64,3 +64,13 @@ def test_a_missed_limit_fails_a_full_run(good, quick, code, monkeypatch, tmp_pat
 @pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 3), (0.99, 5), (1.0, 5)])
 def test_quantiles(share, value):
     assert quantile([5, 1, 3, 2, 4], share) == value
+
+
+@pytest.mark.parametrize(
+    ("busy", "ratio", "good"),
+    [([0.15] * 20, 1.5, True), ([0.15] * 18 + [0.3] * 2, 3.0, False), ([0.25] * 20, 2.5, False)],
+)
+def test_the_worse_of_both_ratios_counts_for_neighbours(busy, ratio, good):
+    result = neighbours.result([0.1] * 20, busy, 3.0)
+    assert result.value == pytest.approx(ratio)
+    assert result.good is good
