@@ -129,9 +129,7 @@ async def stage(options: Options, tracker: Tracker) -> AsyncIterator[Stage]:
     async with serve(sandbox) as url:
         registered = sandbox.github.create_app("deja-view", None, SECRET)
         settings = load_settings(environment(url, registered, options.data_dir), data_dir=run)
-        chosen = bot.app.Options(
-            clock=lambda: clock["now"], pace=UNPACED, comment_gap=0.0, host="127.0.0.1"
-        )
+        chosen = bot.app.Options(clock=lambda: clock["now"], pace=UNPACED, comment_gap=0.0, host="127.0.0.1")
         async with bot.app.running(settings, chosen) as process:
             registered.webhook_url = f"http://127.0.0.1:{process.port}/webhooks/github"
             repository, reports = publish(sandbox.github, tracker)
