@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from bot.core.boilerplate import keys_of
@@ -74,17 +74,17 @@ class Histories:
     async def _update(self, repository: Repository, held: Held) -> None:
         """Bring in what changed since the last look, then take out what left."""
         since, latest, seen = held.revision, held.revision, set[int]()
-        async for batch in ahead(
-            self._issues.read(repository.account_id, repository.id, after_revision=since)
-        ):
-            if batch.kept is not None:
-                await asyncio.to_thread(held.history.extend, batch.kept)
-                seen.update(batch.kept.numbers)
-            others = list(batch.others.values())
-            for start in range(0, len(others), CHUNK):
-                await asyncio.to_thread(keep, held.history, others[start : start + CHUNK])
-            seen.update(batch.others)
-            latest = batch.revision
+        stored = self._issues.read(repository.account_id, repository.id, after_revision=since)
+        async with aclosing(ahead(stored)) as batches:
+            async for batch in batches:
+                if batch.kept is not None:
+                    await asyncio.to_thread(held.history.extend, batch.kept)
+                    seen.update(batch.kept.numbers)
+                others = list(batch.others.values())
+                for start in range(0, len(others), CHUNK):
+                    await asyncio.to_thread(keep, held.history, others[start : start + CHUNK])
+                seen.update(batch.others)
+                latest = batch.revision
         gone = set(await self._issues.removed_since(repository.account_id, repository.id, since))
         if back := gone & seen:  # left to make room and came back: the later of the two holds
             gone -= (await self._issues.get(repository.account_id, repository.id, sorted(back))).keys()
@@ -115,7 +115,7 @@ class Histories:
                 del self._held[repository_id]
 
 
-async def ahead(batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
+async def ahead(batches: AsyncIterator[Batch]) -> AsyncGenerator[Batch, None]:
     """The same batches, the next one being read while one is used."""
     following = asyncio.ensure_future(anext(batches, None))
     try:
@@ -124,7 +124,7 @@ async def ahead(batches: AsyncIterator[Batch]) -> AsyncIterator[Batch]:
             yield batch
     finally:
         following.cancel()
-        await asyncio.wait({following})
+        await asyncio.gather(following, return_exceptions=True)
 
 
 def keep(history: History, batch: Sequence[StoredIssue]) -> None:

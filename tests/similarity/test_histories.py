@@ -1,5 +1,6 @@
 """Histories as PostgreSQL keeps them: loaded by kept words, they are those that texts make."""
 
+import asyncio
 import gc
 import tracemalloc
 from dataclasses import replace
@@ -204,9 +205,8 @@ async def test_a_reader_that_stops_leaves_no_task(issues, repository, monkeypatc
 
     monkeypatch.setattr(History, "extend", fails)
     with pytest.raises(ValueError, match="no room"):
-        await loaded(
-            issues, repository
-        )  # a task that nobody awaited would be a warning, and those are errors
+        await loaded(issues, repository)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 def batch(count):
