@@ -88,13 +88,19 @@ class Report:
     killed: Counter[str]
     places: tuple[str, ...]
     seconds: float
+    planned: Counter[str]
+
+    @property
+    def good(self) -> bool:
+        """Whether everything was killed that should be, and nothing is wrong."""
+        return not self.verdict.wrong and self.killed >= self.planned
 
     def line(self) -> str:
         """For people."""
         wrong = {kind: list(found) for kind, found in self.verdict.wrong.items()}
         killed = ", ".join(f"{name} {count}" for name, count in sorted(self.killed.items()))
         return (
-            f"{'MISS' if wrong else 'ok  '} seed {self.seed}: {self.deliveries} deliveries, {self.repeats} again, "
+            f"{'ok  ' if self.good else 'MISS'} seed {self.seed}: {self.deliveries} deliveries, {self.repeats} again, "
             f"{self.deserved} comments deserved, {len(self.verdict.lost)} lost, {len(self.verdict.doubled)} doubled; "
             f"{self.answers_lost} answers lost; killed: {killed}; at {', '.join(self.places) or 'no named place'}; "
             f"{self.seconds:.0f} s{f'; wrong: {wrong}' if wrong else ''}"
@@ -293,6 +299,7 @@ async def run(seed: int, plan: Plan) -> Report:
             killed=crew.killed,
             places=tuple(crew.places),
             seconds=time.monotonic() - started,
+            planned=plan.kills,
         )
 
 
@@ -313,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for seed in seeds:
             report = asyncio.run(run(seed, plan))
             print(report.line(), flush=True)
-            if report.verdict.wrong:
+            if not report.good:
                 failed.append(seed)
     for seed in failed:
         print(f'replay it with: make chaos ARGS="--seed {seed}"')

@@ -7,8 +7,9 @@ import random
 import secrets
 import signal
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -71,6 +72,7 @@ class Crew:
     _running: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     _keepers: list[asyncio.Task[None]] = field(default_factory=list)
     _environ: dict[str, str] = field(default_factory=dict)
+    _turns: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property
     def hook(self) -> str:
@@ -151,7 +153,7 @@ class Crew:
         if name == "chroma":
             path, port = str(self.scene.data / "chroma"), str(self._ports["chroma"])
             return [str(Path(sys.executable).parent / "chroma"), "run", "--path", path, "--port", port]
-        soon = ["--look-up-after", "3"] if self.hurry else []
+        soon = ["--hurry"] if self.hurry else []
         command = [sys.executable, "-m", "bench.part", name, str(self.data), "--crash", str(self._file(name))]
         return [*command, *soon]
 
@@ -160,20 +162,37 @@ class Crew:
         return self.scene.data / f"crash-{name}"
 
     async def kill(self, kill: Kill) -> None:
-        """SIGKILL, where it says or wherever the process is; whoever keeps it starts it again."""
+        """SIGKILL, where it says or wherever the process is; whoever keeps it starts it again.
+
+        Kills of one process take turns: one that hits nothing because the process is dead would not count.
+        """
         await asyncio.sleep(kill.delay)
-        if kill.whom == "database":
-            pid = embedded.postmaster_pid(self.data / "postgres")
-            if pid is not None and embedded.is_running(self.data / "postgres"):
-                os.kill(pid, signal.SIGKILL)
-                self.killed["database"] += 1
-            return
-        if kill.place is not None:
-            self.arm(kill.whom, kill.place)
-            if await self.reached(kill.whom, kill.place):
+        async with self._turns[kill.whom]:
+            if kill.whom == "database":
+                await self._kill_database()
                 return
-        with contextlib.suppress(ProcessLookupError):
-            self._running[kill.whom].kill()
+            process = self._running[kill.whom]
+            if kill.place is not None:
+                self.arm(kill.whom, kill.place)
+            if kill.place is None or not await self.reached(kill.whom, kill.place):
+                process = self._running[kill.whom]
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            await until(partial(self._replaced, kill.whom, process), 60.0)
+
+    async def _replaced(self, name: str, process: asyncio.subprocess.Process) -> bool | None:
+        """Whether another process runs by now."""
+        return True if self._running[name] is not process else None
+
+    async def _kill_database(self) -> None:
+        """SIGKILL to the postmaster, as soon as there is one."""
+        folder = self.data / "postgres"
+
+        async def running() -> int | None:
+            return embedded.postmaster_pid(folder) if embedded.is_running(folder) else None
+
+        os.kill(await until(running, 60.0), signal.SIGKILL)
+        self.killed["database"] += 1
 
     def arm(self, name: str, place: str) -> None:
         """Have a process end when it comes to a place."""

@@ -108,6 +108,7 @@ async def test_a_small_run_loses_and_doubles_nothing(model_dir, monkeypatch):
     report = await chaos.run(1, chaos.SMALL)
     assert report.verdict.wrong == {}
     assert report.deserved > 30
-    assert set(report.killed) == {"worker", "web", "database", "chroma"}
+    assert report.killed >= chaos.SMALL.kills
+    assert report.good
     assert report.answers_lost > 0
     assert report.repeats > 0
