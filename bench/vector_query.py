@@ -55,6 +55,7 @@ async def compare(count: int, queries: int) -> dict[str, float]:
     with folder() as data:
         store = await asyncio.to_thread(open_collections, CollectionsSettings(data, None, None, None, None))
         try:
+            await store.reset(repository, "m")
             await store.upsert(repository, "m", [(n, vector, n) for n, vector in enumerate(vectors, 1)])
             await store.query(repository, "m", asked[0], TOP)
             for query in asked:

@@ -59,7 +59,7 @@ async def test_the_oldest_comes_first_and_a_turn_takes_so_many(missed):
         (attempt(repository=None, event="installation_repositories"), True),
         (attempt(installation=None, repository=None, event="marketplace_purchase"), True),
         (attempt(answered=True), False),  # taken before the repository was added
-        (attempt(answered=True, age=-5), True),
+        (attempt(answered=True, age=-3_600), True),
     ],
 )
 async def test_only_what_an_installation_still_sees_is_asked_for(missed, found, wanted):
