@@ -30,7 +30,7 @@ async def run(names: Sequence[str], *, quick: bool) -> list[Result]:
     results = []
     for name in names:
         say(f"{name} …")
-        results.append(await BENCHES[name](quick))
+        results.append(await BENCHES[name](quick=quick))
         print(results[-1].line(), flush=True)
     return results
 

@@ -57,7 +57,7 @@ def chromas(data: Path) -> ONNXMiniLM_L6_V2:
     return found
 
 
-async def run(quick: bool) -> Result:  # noqa: FBT001
+async def run(*, quick: bool) -> Result:
     """Both in turns on the same texts; the ratio of the medians, and how near the vectors are."""
     rounds, size = (1, 8) if quick else (4, 160)
     pairs = list(issues(rounds * size))
@@ -83,7 +83,7 @@ async def run(quick: bool) -> Result:  # noqa: FBT001
             await embedder.embed(titles + texts)
             issues_ours.append(size / (time.perf_counter() - began))
             began = time.perf_counter()
-            await asyncio.to_thread(rival._forward, titles)  # noqa: SLF001
+            await asyncio.to_thread(rival._forward, titles)  # noqa: SLF001  # as above
             issues_theirs.append(1 / (1 / theirs[-1] + (time.perf_counter() - began) / size))
             nearest = min(nearest, float(np.sum(mine * his, axis=1).min()))
             say(f"  issues/s: ours {issues_ours[-1]:.1f}, Chroma's {issues_theirs[-1]:.1f}")

@@ -109,7 +109,7 @@ def issue_of(repository: SandboxRepository, item: SandboxIssue) -> Issue:
     )  # fmt: skip
 
 
-async def run(quick: bool) -> Result:  # noqa: FBT001
+async def run(*, quick: bool) -> Result:
     """Store, have the service list and load everything anew, ask, look."""
     size, asked = (60, 2) if quick else (10_000, 50)
     rng, port = random.Random(7), free_port()

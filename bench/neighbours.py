@@ -30,7 +30,7 @@ class Sizes:
 FULL, QUICK = Sizes(1_000, 5_000, 40), Sizes(60, 300, 3)
 
 
-async def run(quick: bool) -> Result:  # noqa: FBT001
+async def run(*, quick: bool) -> Result:
     """Idle, beside a backfill, idle again."""
     sizes = QUICK if quick else FULL
     rng = random.Random(7)

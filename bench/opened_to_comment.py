@@ -14,7 +14,7 @@ MOST = 0.25
 """Seconds, at the median."""
 
 
-async def run(quick: bool) -> Result:  # noqa: FBT001
+async def run(*, quick: bool) -> Result:
     """Open near-duplicates one after the other; those on which it stays silent do not count."""
     size, opened = (60, 5) if quick else (2_500, 100)
     rng, took, silent = random.Random(7), [], 0

@@ -215,7 +215,7 @@ async def serving(data: Path, database: Database, embedder: Embedder) -> AsyncIt
         await asyncio.to_thread(collections.close)
 
 
-async def run_new(quick: bool) -> Result:  # noqa: FBT001
+async def run_new(*, quick: bool) -> Result:
     """A new issue after the other, in a process that has one core for itself, its database and its vector index."""
     count, asked = (100, 3) if quick else (INDEXED, 200)
     async with stored(count, collection=True) as scene:
@@ -274,7 +274,7 @@ async def one_core(data: Path, count: int, asked: int) -> dict[str, float]:
         embedder.close()
 
 
-async def run_cold(quick: bool) -> Result:  # noqa: FBT001
+async def run_cold(*, quick: bool) -> Result:
     """The first question after a start, again and again, and a second one that finds everything in memory."""
     count, starts = (100, 2) if quick else (INDEXED, 9)
     async with stored(count, collection=True) as scene:
@@ -315,7 +315,7 @@ async def run_cold(quick: bool) -> Result:  # noqa: FBT001
     return Result("cold-start", says, p50, f"p50 at most {MOST_COLD:.0f} ms", p50 <= MOST_COLD, details)
 
 
-async def run_backtest(quick: bool) -> Result:  # noqa: FBT001
+async def run_backtest(*, quick: bool) -> Result:
     """From PostgreSQL to the verdict."""
     count = 250 if quick else INDEXED
     async with stored(count, collection=False) as scene:
@@ -330,7 +330,7 @@ async def run_backtest(quick: bool) -> Result:  # noqa: FBT001
     return Result("back-test", says, took, limit, took <= MOST_BACKTEST, {"asked": len(past.shown)})
 
 
-async def run_words(quick: bool) -> Result:  # noqa: FBT001
+async def run_words(*, quick: bool) -> Result:
     """What the two BM25 indexes of a repository take, and what the service thinks that they take."""
     count = 200 if quick else INDEXED
     words = [words_of(issue) for issue in made(count)]

@@ -76,7 +76,7 @@ async def compare(count: int, queries: int) -> dict[str, float]:
     }
 
 
-async def run(quick: bool) -> Result:  # noqa: FBT001
+async def run(*, quick: bool) -> Result:
     """The ratio of the medians, and how much of the exact answer was found."""
     count, queries = (500, 20) if quick else (10_000, 400)
     one_thread = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")

@@ -12,14 +12,7 @@ from bot.core.comment import refused_comment, suggestion_comment
 from bot.core.context import Context
 from bot.core.decision import Decision, Question, decide
 from bot.core.duplicates import chain, redirected
-from bot.core.errors import (
-    GitHubUnavailableError,
-    InvalidRequestError,
-    NotFoundError,
-    PermissionMissingError,
-    RefusedError,
-    SkipError,
-)
+from bot.core.errors import NOT_TOLD, SkipError
 from bot.core.hashing import content_hash
 from bot.core.records import Candidate, Issue, Lane, NewJob, Ranking, Repository, Suggestion
 from bot.core.repo_config import Config, settled
@@ -147,13 +140,7 @@ async def with_closings(ctx: Context, repository: Repository, decision: Decision
     closed = [item.number for item in (*decision.likely, *decision.also) if item.issue.state == "closed"]
     try:
         closings = await ctx.services.github.repository(repository).closings(closed)
-    except (
-        GitHubUnavailableError,
-        InvalidRequestError,
-        NotFoundError,
-        PermissionMissingError,
-        RefusedError,
-    ) as error:
+    except NOT_TOLD as error:
         log.info("closings_not_told", reason=str(error))
         return decision
 

@@ -161,3 +161,7 @@ class InvalidRequestError(GitHubError):
 
 class ForeignHostError(GitHubError):
     """An address on another host than the API's; nothing was sent there."""
+
+
+NOT_TOLD = (GitHubUnavailableError, InvalidRequestError, NotFoundError, PermissionMissingError, RefusedError)
+"""Why GitHub does not answer a question whose answer we can do without."""

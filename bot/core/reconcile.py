@@ -29,6 +29,18 @@ def reconcile_job(repository: Repository, after: float = 0.0) -> NewJob:
     )
 
 
+def verify_job(repository: Repository) -> NewJob:
+    """Compares one repository's collection with PostgreSQL, which is up to date then."""
+    return NewJob(
+        kind="verify_collection",
+        lane=Lane.BACKFILL,
+        account_id=repository.account_id,
+        serial=f"index:{repository.id}",
+        dedupe=f"verify:{repository.id}",
+        payload={"repository_id": repository.id},
+    )
+
+
 def turn_in_the_night(repository_id: int) -> float:
     """Seconds after the night's beginning at which a repository has its turn: the same one each night."""
     return float(repository_id * KNUTH % 2**32 * NIGHT >> 32)

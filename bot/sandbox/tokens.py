@@ -92,7 +92,7 @@ def app_of(encoded: str, apps: Mapping[int, App]) -> App:
         app = apps[int(claims["iss"])]
         public = load_pem_private_key(app.private_key.encode(), None).public_key()
         options = {"require": ["exp", "iat", "iss"], "verify_iss": False}
-        claims = jwt.decode(encoded, public, algorithms=["RS256"], options=options)  # type: ignore[arg-type]
+        claims = jwt.decode(encoded, public, algorithms=["RS256"], options=options)  # type: ignore[arg-type]  # PyJWT wants its own TypedDict
     except (jwt.PyJWTError, KeyError, ValueError, TypeError):
         raise RefusedTokenError("A JSON web token could not be decoded") from None
     if claims["exp"] > time.time() + LONGEST_JWT:

@@ -8,10 +8,10 @@ import structlog
 from bot.core.backtest import asked_of, judge
 from bot.core.context import Context
 from bot.core.errors import (
+    NOT_TOLD,
     GitHubUnavailableError,
     InvalidRequestError,
     NotFoundError,
-    PermissionMissingError,
     RefusedError,
     SkipError,
 )
@@ -91,13 +91,7 @@ async def collect_marks(ctx: Context, repository: Repository) -> None:
             await still_wanted(ctx, repository)
             await ctx.services.marks.save(repository.account_id, repository.id, marks)
             await ctx.services.jobs.save_progress(ctx.job, progress | {"marks": cursor})
-    except (
-        GitHubUnavailableError,
-        InvalidRequestError,
-        NotFoundError,
-        PermissionMissingError,
-        RefusedError,
-    ) as error:
+    except NOT_TOLD as error:
         log.info("marks_not_collected", reason=str(error))
 
 

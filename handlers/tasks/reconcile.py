@@ -7,7 +7,7 @@ import structlog
 
 from bot.core.context import Context
 from bot.core.errors import GoneError, MovedError, NotFoundError
-from bot.core.reconcile import reconcile_job, since, turn_in_the_night
+from bot.core.reconcile import reconcile_job, since, turn_in_the_night, verify_job
 from bot.core.records import Issue, Repository
 from bot.core.repo_config import Config
 from handlers.purging import erase_job
@@ -41,6 +41,7 @@ async def reconcile(ctx: Context) -> None:
     total = await count_on_github(ctx, repository, config)
     deleted = await remove_deleted(ctx, repository, total)
     await ctx.services.repositories.synced(*key, datetime.fromisoformat(began))
+    await ctx.services.jobs.enqueue(verify_job(repository))
     log.info("reconciled", repository_id=repository.id, changed=changed, deleted=deleted)
 
 

@@ -25,7 +25,7 @@ def test_every_bench_is_on_the_command_line():
 @pytest.mark.parametrize("name", sorted(QUICK))
 async def test_a_quick_run_gives_a_number(name, model_dir, monkeypatch):
     monkeypatch.setenv("MODEL_DIR", str(model_dir))
-    result = await QUICK[name](True)
+    result = await QUICK[name](quick=True)
     assert result.bench == name
     assert math.isfinite(result.value)
     assert result.value > 0
@@ -34,21 +34,21 @@ async def test_a_quick_run_gives_a_number(name, model_dir, monkeypatch):
 
 async def test_a_comment_is_waited_for(model_dir, monkeypatch):
     monkeypatch.setenv("MODEL_DIR", str(model_dir))
-    result = await opened_to_comment.run(True)
+    result = await opened_to_comment.run(quick=True)
     assert result.details["comments"] > 0
     assert 0 < result.details["p50"] <= result.details["p95"]
 
 
 async def test_the_memory_of_another_process_is_read(model_dir, monkeypatch):
     monkeypatch.setenv("MODEL_DIR", str(model_dir))
-    result = await memory.run(True)
+    result = await memory.run(quick=True)
     assert result.details["decided"] == 2
     assert 50 < result.details["pss"] <= result.details["rss"]
 
 
 @pytest.mark.parametrize(("good", "quick", "code"), [(True, [], 0), (False, [], 1), (False, ["--quick"], 0)])
 def test_a_missed_limit_fails_a_full_run(good, quick, code, monkeypatch, tmp_path, capsys):
-    async def run(_quick):
+    async def run(*, quick):
         return Result("acknowledge", "1/s", 1.0, "at least 2", good, {})
 
     monkeypatch.setitem(BENCHES, "acknowledge", run)

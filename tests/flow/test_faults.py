@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from bot.core.marker import read
-from bot.core.records import Lane, NewJob
+from bot.core.reconcile import verify_job
 from bot.sandbox.faults import Fault
 from bot.similarity import service
 from bot.similarity.embedder import Embedder
@@ -303,10 +303,7 @@ async def test_a_disk_too_full_for_the_queue_itself_is_outlived_by_the_worker(st
 
 async def verify(stage):
     """Have the collection compared with PostgreSQL; gives the kinds of jobs that are done."""
-    row = await stage.row()
-    await Jobs(stage.database).enqueue(
-        NewJob("verify_collection", Lane.BACKFILL, row.account_id, payload={"repository_id": row.id})
-    )
+    await Jobs(stage.database).enqueue(verify_job(await stage.row()))
     await stage.quiet()
     return [kind for kind, state, _ in await stage.ended() if state == "done"]
 

@@ -108,3 +108,9 @@ async def test_each_night_every_active_repository_has_its_turn(stage):
 
 async def waiting(stage):
     return "reconcile" in {kind for kind, *_ in await stage.jobs()}
+
+
+async def test_the_collection_is_compared_when_the_rows_are_up_to_date(stage):
+    await reconcile(stage)
+    done = [kind for kind, state, _ in await stage.ended() if state == "done"]
+    assert done.index("reconcile") < done.index("verify_collection")
