@@ -163,5 +163,9 @@ class ForeignHostError(GitHubError):
     """An address on another host than the API's; nothing was sent there."""
 
 
+class SignInError(BotError):
+    """GitHub does not (or no longer) answer in this person's name: they have to sign in again. The message says why."""
+
+
 NOT_TOLD = (GitHubUnavailableError, InvalidRequestError, NotFoundError, PermissionMissingError, RefusedError)
 """Why GitHub does not answer a question whose answer we can do without."""

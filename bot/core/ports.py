@@ -13,7 +13,9 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from bot.core.identity import GitHubUser, UserTokens, WorkflowIdentity
 from bot.core.kept import Batch, Words
+from bot.core.principal import Scope
 from bot.core.records import (
     Account,
     AppIdentity,
@@ -738,4 +740,60 @@ class Collections(Protocol):
 
     async def count(self, repository: Repository) -> int:
         """How many records the collection says it has."""
+        ...
+
+
+class SignIn(Protocol):
+    """Signing in with GitHub. Raises SignInError where the person has to (try to) sign in again, else GitHubError."""
+
+    def authorize_url(self, state: str, challenge: str, redirect_uri: str) -> str:
+        """Where a browser goes to be asked; `challenge` is PKCE's, S256."""
+        ...
+
+    async def exchange(self, code: str, verifier: str, redirect_uri: str) -> UserTokens:
+        """The tokens for a code that the browser brought back."""
+        ...
+
+    async def refresh(self, refresh_token: str) -> UserTokens:
+        """New tokens; those that were given before end."""
+        ...
+
+    async def who(self, access_token: str) -> GitHubUser:
+        """Whose token it is."""
+        ...
+
+    async def installations(self, access_token: str) -> list[Installation]:
+        """The App's installations that the person can reach, suspended ones too."""
+        ...
+
+    async def account_role(self, access_token: str, account: Account) -> Scope | None:
+        """How much the person may do with an account: its user and an organisation's owners ADMIN, members READ."""
+        ...
+
+    async def repositories(self, access_token: str, installation_id: int) -> dict[int, Role]:
+        """The repositories of an installation that the person can reach, and their role in each; none where there is no access."""
+        ...
+
+
+class Reach(Protocol):
+    """What a person may do here: what GitHub said at most five minutes ago. Raises SignInError, GitHubError."""
+
+    async def role_in(self, user_id: int, repository: Repository) -> Role:
+        """Their role in a repository."""
+        ...
+
+    async def account_role(self, user_id: int, account: Account) -> Scope | None:
+        """How much they may do with an account; None: nothing, but for repositories that they have a role in."""
+        ...
+
+    async def installations(self, user_id: int) -> list[Installation]:
+        """The App's installations that they can reach, each with its account's id."""
+        ...
+
+
+class ActionsIdentity(Protocol):
+    """Identities of GitHub Actions workflows."""
+
+    async def verify(self, token: str) -> WorkflowIdentity:
+        """Who a workflow is. Raises UnauthenticatedError for a bad token, GitHubUnavailableError where the issuer's keys cannot be read."""
         ...
