@@ -87,6 +87,20 @@ class ModelUnavailableError(BotError):
     """The embedding model does not work right now; what needs new vectors waits for it."""
 
 
+class MissingError(BotError):
+    """What is named is not there, or not the caller's, which is not told apart. The message is for people."""
+
+
+class QuotaError(BotError):
+    """An account has no room for one more. `limit` names what is limited, `allowed` how many there may be."""
+
+    def __init__(self, limit: str, allowed: int, message: str) -> None:
+        """`limit` is one of repositories, api_keys; the message says what can be done."""
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
+
+
 class GitHubError(BotError):
     """GitHub did not do what was asked.
 

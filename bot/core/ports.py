@@ -13,6 +13,23 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from bot.core.access import (
+    Act,
+    ApiKey,
+    AuditLine,
+    Conflict,
+    InFlight,
+    LoginState,
+    New,
+    NewApiKey,
+    Replay,
+    SealedTokens,
+    Session,
+    Standing,
+    StoredKey,
+    Taken,
+    UserRecord,
+)
 from bot.core.identity import GitHubUser, UserTokens, WorkflowIdentity
 from bot.core.kept import Batch, Words
 from bot.core.principal import Scope
@@ -472,6 +489,165 @@ class Usage(Protocol):
 
     async def purge(self, older_than: timedelta) -> None:
         """Forget totals of days that are longer ago, of every account."""
+        ...
+
+
+class ApiKeys(Protocol):
+    """API keys. Nothing is cached: what is revoked is so at once, for every process."""
+
+    async def add(self, account_id: int, new: NewApiKey) -> ApiKey:
+        """Keep a key. Race free.
+
+        Raises QuotaError where the account has `MOST_KEYS` that live, MissingError where the App is not installed with it
+        or it has no such repository.
+        """
+        ...
+
+    async def revoke(self, account_id: int, key_id: str) -> bool:
+        """Let a key be good for nothing from now on; False where there is none that lives."""
+        ...
+
+    async def used(self, account_id: int, key_id: str) -> None:
+        """Remember that it was used just now; written at most once a minute."""
+        ...
+
+    async def find(self, key_id: str) -> StoredKey | None:
+        """The key of that id, whosever it is: this is how the account of a request is found."""
+        ...
+
+    async def list(self, account_id: int) -> Sequence[ApiKey]:
+        """The account's keys, latest first; those that ended too, for 30 days."""
+        ...
+
+
+class Revocations(Protocol):
+    """Tokens that were taken back before their end."""
+
+    async def revoke(self, account_id: int, jti: str, until: datetime) -> None:
+        """Take a token back; it is remembered until it would have ended."""
+        ...
+
+    async def standing(self, account_id: int, jti: str, key_id: str | None = None) -> Standing:
+        """What became of a token since it was made, of the key that it was exchanged from, and of its account."""
+        ...
+
+
+class CallWindows(Protocol):
+    """Calls of the last 60 seconds: never more than the limit in any 60 seconds, over all processes together."""
+
+    async def take_call(self, account_id: int) -> Taken:
+        """Make a call against the account's tier; one that is allowed counts as used, too."""
+        ...
+
+    async def take(self, key: str, limit: int) -> Taken:
+        """Make a call against a limit of one or more; `key` says of what, as `address:203.0.113.7`."""
+        ...
+
+    async def peek(self, key: str, limit: int) -> Taken:
+        """Whether a call would be allowed, without making it: for what counts only where it fails."""
+        ...
+
+
+class Idempotency(Protocol):
+    """Requests that have an effect once, however often they are made under one key. Kept for 24 hours."""
+
+    async def begin(
+        self, account_id: int, key: str, fingerprint: bytes
+    ) -> New | Replay | Conflict | InFlight:
+        """What a request is; `fingerprint` is a SHA-256 of all that makes it the same one.
+
+        One that was begun a minute ago and never finished is `New` once more.
+        """
+        ...
+
+    async def finish(self, begun: New, status: int, body: bytes) -> None:
+        """Keep the answer; nothing where somebody else took the request over."""
+        ...
+
+    async def abandon(self, begun: New) -> None:
+        """It had no effect: the same request may be made again."""
+        ...
+
+
+class Audit(Protocol):
+    """Who did what, when, from where, and how it went. Lines are added and read, never changed; kept for 400 days."""
+
+    async def record(self, act: Act) -> None:
+        """Add a line, now."""
+        ...
+
+    async def list(self, account_id: int, before_id: int | None, limit: int) -> Sequence[AuditLine]:
+        """An account's lines, latest first; those below an id, or from the last one on."""
+        ...
+
+
+class Sessions(Protocol):
+    """People who signed in, and the browsers they did it in. A person belongs to no account.
+
+    Digests are SHA-256 of what the browser holds.
+    """
+
+    async def save_user(self, user: UserRecord) -> None:
+        """Who signed in just now, with their tokens in place of older ones."""
+        ...
+
+    async def user(self, user_id: int) -> UserRecord | None:
+        """The person; None where they never signed in or were forgotten."""
+        ...
+
+    async def forget_user(self, user_id: int) -> None:
+        """Nothing stays of a person, and they are signed in nowhere."""
+        ...
+
+    async def begin_refresh(self, user_id: int, old: SealedTokens) -> bool:
+        """Take the turn to have the tokens renewed, for half a minute: a refresh token is good for one use.
+
+        False where somebody else has it, or the tokens are not these any more: read the person again, soon.
+        """
+        ...
+
+    async def replace_tokens(self, user_id: int, old: SealedTokens, new: SealedTokens) -> bool:
+        """Exchange tokens, where they still are the old ones; it ends the turn of `begin_refresh`."""
+        ...
+
+    async def users_after(self, user_id: int, limit: int) -> list[UserRecord]:
+        """People with a greater id, by id: with `replace_tokens`, how all tokens are sealed anew."""
+        ...
+
+    async def open(self, digest: bytes, user_id: int, expires_at: datetime) -> None:
+        """Sign a person in. Raises MissingError where they were not saved."""
+        ...
+
+    async def find(self, digest: bytes) -> Session | None:
+        """The session with its person; None where it was closed or is over."""
+        ...
+
+    async def close(self, digest: bytes) -> None:
+        """Sign out here."""
+        ...
+
+    async def close_all(self, user_id: int) -> None:
+        """Sign a person out everywhere."""
+        ...
+
+
+class LoginStates(Protocol):
+    """Sign-ins that were begun. Digests are SHA-256 of the state that the browser brings back."""
+
+    async def put(self, digest: bytes, state: LoginState) -> None:
+        """Keep it for ten minutes."""
+        ...
+
+    async def take(self, digest: bytes) -> LoginState | None:
+        """Take it, once; None where it was taken, is over, or never was."""
+        ...
+
+
+class Expired(Protocol):
+    """What was kept for a time that is over: tokens taken back, windows, idempotency keys, sessions, audit lines."""
+
+    async def purge(self) -> None:
+        """Forget it."""
         ...
 
 
