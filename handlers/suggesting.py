@@ -7,11 +7,9 @@ from datetime import timedelta
 import structlog
 
 from bot.core import crash
-from bot.core.calibration import with_chances
 from bot.core.comment import refused_comment, suggestion_comment
 from bot.core.context import Context
 from bot.core.decision import Decision, Question, decide
-from bot.core.duplicates import chain, redirected
 from bot.core.errors import NOT_TOLD, SkipError
 from bot.core.hashing import content_hash
 from bot.core.records import Candidate, Issue, Lane, NewJob, Ranking, Repository, Suggestion
@@ -61,35 +59,14 @@ async def judge(
 ) -> tuple[Decision, Ranking]:
     """Rank earlier issues and decide; nothing is ranked where the issue itself rules a suggestion out."""
     refused = await ctx.services.suggestions.refused(repository.account_id, repository.id, issue.number)
-    ranking = await rated(ctx, repository, await ctx.services.similarity.rank(repository, issue))
-    ranking = replace(ranking, candidates=await originals(ctx, repository, issue, ranking.candidates))
+    ranking = await ctx.services.finder.earlier(repository, issue)
     threshold = threshold_for(repository, ranking)
     return decide(Question(issue, repository.full_name, ranking, threshold, refused, config)), ranking
-
-
-async def rated(ctx: Context, repository: Repository, ranking: Ranking) -> Ranking:
-    """The ranking with the chance of each candidate, where the repository's last back-test can tell it."""
-    last = await ctx.services.backtests.get(repository.account_id, repository.id)
-    return with_chances(ranking, last.model, last.report) if last else ranking
 
 
 def threshold_for(repository: Repository, ranking: Ranking) -> float | None:
     """The repository's threshold where it belongs to the model of the ranking."""
     return repository.threshold if repository.threshold_model == ranking.model else None
-
-
-async def originals(
-    ctx: Context, repository: Repository, issue: Issue, candidates: Sequence[Candidate]
-) -> tuple[Candidate, ...]:
-    """The candidates with every marked duplicate replaced by the issue that stands for all."""
-    marks = await ctx.services.marks.all(repository.account_id, repository.id)
-    if not marks:
-        return tuple(candidates)
-    known = {item.number: item.issue for item in candidates}
-    leads = {number for item in candidates for number in chain(marks, item.number)} - known.keys()
-    stored = await ctx.services.issues.get(repository.account_id, repository.id, sorted(leads))
-    known |= {number: item.issue for number, item in stored.items()}
-    return redirected(candidates, marks, known, issue.number)
 
 
 def record(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bot.core.finding import Finder
 from bot.core.ports import (
     Accounts,
     Backtests,
@@ -60,6 +61,11 @@ class Services:
     web_url: str = "https://github.com"  # where people see what we link to
     clock: Callable[[], datetime] = now  # what an issue's age is measured with
     comment_gap: float = 60.0  # seconds between two comments of ours on one issue, at the least
+
+    @property
+    def finder(self) -> Finder:
+        """What finds earlier reports and says how likely each is."""
+        return Finder(self.similarity, self.issues, self.marks, self.backtests)
 
 
 @dataclass(frozen=True, slots=True)

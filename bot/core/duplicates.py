@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bot.core.records import Candidate, Issue
@@ -69,6 +69,11 @@ def chain(marks: Mapping[int, int], number: int) -> list[int]:
 
 def same_problem(marks: Mapping[int, int]) -> dict[int, frozenset[int]]:
     """By number, the whole group of issues that marks connect, for every issue that has a part in a mark."""
+    return connected(marks.items())
+
+
+def connected(pairs: Iterable[tuple[int, int]]) -> dict[int, frozenset[int]]:
+    """By number, everything that pairs connect it with, itself too, for every number that has a part in a pair."""
     parent: dict[int, int] = {}
 
     def root(number: int) -> int:
@@ -77,25 +82,24 @@ def same_problem(marks: Mapping[int, int]) -> dict[int, frozenset[int]]:
             number = above
         return number
 
-    for number, original in marks.items():
-        parent[root(number)] = root(original)
+    for number, other in pairs:
+        parent[root(number)] = root(other)
     groups: dict[int, set[int]] = defaultdict(set)
-    for number in {*marks, *marks.values()}:
+    for number in list(parent):
         groups[root(number)].add(number)
-    frozen = {number: frozenset(group) for number, group in groups.items()}
-    return {number: frozen[root(number)] for number in {*marks, *marks.values()}}
+    return {number: group for group in map(frozenset, groups.values()) for number in group}
 
 
-def canonical(marks: Mapping[int, int], number: int, before: int, known: Collection[int]) -> int:
+def canonical(marks: Mapping[int, int], number: int, before: int | None, known: Collection[int]) -> int:
     """The issue to name instead of `number` to somebody who opened `before`: the furthest along its marks that is known
-    and older than `before`.
+    and older than `before` (None: than nothing yet filed).
     """
-    usable = [item for item in chain(marks, number) if item < before and item in known]
+    usable = [item for item in chain(marks, number) if (before is None or item < before) and item in known]
     return usable[-1] if usable else number
 
 
 def redirected(
-    candidates: Sequence[Candidate], marks: Mapping[int, int], known: Mapping[int, Issue], before: int
+    candidates: Sequence[Candidate], marks: Mapping[int, int], known: Mapping[int, Issue], before: int | None
 ) -> tuple[Candidate, ...]:
     """Candidates, best first, each replaced by the issue that stands for it; of several that lead to one, the best."""
     found: dict[int, Candidate] = {}

@@ -39,6 +39,7 @@ from bot.core.records import (
     Closing,
     Comment,
     Delivery,
+    Discussion,
     Effect,
     Explained,
     HookAttempt,
@@ -49,6 +50,7 @@ from bot.core.records import (
     MissedDelivery,
     NewJob,
     Outcome,
+    Pairs,
     Ranking,
     Repository,
     RepositoryName,
@@ -751,6 +753,10 @@ class RepositoryGitHub(Protocol):
         """Close with the reason duplicate, marked as a duplicate of `of`."""
         ...
 
+    def discussions(self, since: datetime) -> AsyncIterator[list[Discussion]]:
+        """Discussions that were created since then, latest first, a page at a time; empty where there are none."""
+        ...
+
     def duplicate_marks(self, after: str | None = None) -> AsyncIterator[tuple[str, dict[int, int]]]:
         """What people marked as duplicates among closed issues, latest first: (cursor to go on from, number -> original)."""
         ...
@@ -844,6 +850,24 @@ class Similarity(Protocol):
 
     async def rank(self, repository: Repository, issue: Issue, *, limit: int = 10) -> Ranking:
         """Earlier issues (lower number, created before) by score. Degrades as `Ranking.degraded` says."""
+        ...
+
+    async def search(self, repository: Repository, title: str, body: str, *, limit: int = 10) -> Ranking:
+        """As `rank`, for an issue that nobody has filed yet: every stored one is earlier. Nothing is stored."""
+        ...
+
+    async def cosines(
+        self, repository: Repository, number: int, k: int, floor: float
+    ) -> list[tuple[int, float]] | None:
+        """Issues, newer ones too, by the cosine of their texts with a stored one's: (number, cosine), best first.
+
+        At most `k`, and none below `floor`; None where the issue is not stored. Raises ModelUnavailableError where
+        its vector would have to be made first.
+        """
+        ...
+
+    async def pairs(self, repository: Repository, floor: float) -> Pairs:
+        """Every two issues whose texts have at least that cosine, for the duplicates report; bounded."""
         ...
 
     async def compare(self, repository: Repository, issue: Issue, other: int) -> Explained | None:

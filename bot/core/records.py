@@ -379,6 +379,17 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """Issues of one repository whose texts are near, two by two."""
+
+    near: tuple[tuple[int, int, float], ...]  # (older, newer, cosine), the nearest first
+    floor: (
+        float  # every pair from this cosine on is there; above what was asked for where those were too many
+    )
+    issues: int  # that were compared
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """A piece of an issue's body that is not compared, and what kind of thing it is, in the plural."""
 
@@ -440,6 +451,22 @@ class Comment:
     author: str | None
     author_id: int | None
     app_id: int | None  # `performed_via_github_app`
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Discussion:
+    """A discussion as GitHub shows it, its text sanitised."""
+
+    number: int
+    title: str
+    url: str
+    category: str
+    answerable: bool  # whether its category is one for questions and answers
+    answered: bool
+    upvotes: int
+    comments: int
+    author: str | None  # login; None for a ghost
     created_at: datetime
 
 

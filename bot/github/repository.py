@@ -11,19 +11,34 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import structlog
+
 from bot.core.errors import GitHubError, InvalidRequestError, NotFoundError, PermissionMissingError
 from bot.core.pace import Kind
 from bot.core.payload import comment_from, issue_from, repository_name_from
 from bot.core.ports import ConfigFile, Written
-from bot.core.records import AppIdentity, Closing, Comment, Issue, Repository, RepositoryName, Role
+from bot.core.records import (
+    AppIdentity,
+    Closing,
+    Comment,
+    Discussion,
+    Issue,
+    Repository,
+    RepositoryName,
+    Role,
+)
 from bot.github.access import Access
 from bot.github.answers import config_file_from, each, part, role_from, usable
 from bot.github.client import NOTHING, Answer, Request
 from bot.github.closings import closings_of, closings_query
+from bot.github.discussions import LATEST, MOST_PAGES, discussions_of
+from bot.github.discussions import PAGE as DISCUSSIONS_PAGE
 from bot.github.errors import UnsupportedQueryError
 from bot.github.marks import CLOSED, PAGE, marks_of
 from bot.github.pages import pages
 from bot.github.tokens import Purpose
+
+log = structlog.get_logger()
 
 CONFIG_PATH = ".github/deja-view.yml"
 
@@ -169,6 +184,21 @@ class GitHubRepository:
             if not isinstance(error, UnsupportedQueryError) and error.status not in NO_GRAPHQL:
                 raise
             await self._close(number)
+
+    async def discussions(self, since: datetime) -> AsyncIterator[list[Discussion]]:
+        """Discussions created since then, latest first, a page at a time, `MOST_PAGES` at the most."""
+        following: str | None = None
+        for _ in range(MOST_PAGES):
+            variables = {**self._names(), "first": DISCUSSIONS_PAGE, "after": following}
+            data = await self._graphql(Kind.READ, LATEST, variables, Purpose.DISCUSSIONS)
+            found = part(data, "repository")
+            info = part(found, "discussions", "pageInfo")
+            page = usable(partial(discussions_of, found))
+            yield [item for item in page if item.created_at >= since]
+            following = info.get("endCursor")
+            if not info.get("hasNextPage") or not following or (page and page[-1].created_at < since):
+                return
+        log.warning("discussions_cut", repository_id=self.repository.id, pages=MOST_PAGES)
 
     async def duplicate_marks(self, after: str | None = None) -> AsyncIterator[tuple[str, dict[int, int]]]:
         """What people marked among closed issues, latest first, from that cursor on: (next cursor, marks)."""

@@ -28,6 +28,7 @@ class Purpose(Enum):
 
     WORK = "issues:write metadata:read"
     HISTORY = "issues:read metadata:read pull_requests:read"
+    DISCUSSIONS = "discussions:read metadata:read"
     CONFIG = "contents:read metadata:read"
     LISTING = "metadata:read"
 

@@ -13,6 +13,7 @@ from bot.sandbox.state import (
     Account,
     App,
     Comment,
+    Discussion,
     Installation,
     Issue,
     NoSuchError,
@@ -107,6 +108,21 @@ class GitHub:
         )
         repository.issues[issue.number] = issue
         return issue
+
+    def seed_discussion(
+        self, repository: Repository, title: str, author: str | None = "someone", **more: Any
+    ) -> Discussion:
+        """A discussion; `more` sets fields of `Discussion`."""
+        made = Discussion(
+            id=next(self.world.ids),
+            number=next(repository.numbers),
+            title=title,
+            author=self.world.account(author) if author else None,
+            created_at=more.pop("created_at", None) or self.clock(),
+            **more,
+        )
+        repository.discussions.append(made)
+        return made
 
     # --- installations
 

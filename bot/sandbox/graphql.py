@@ -7,7 +7,7 @@ from graphql import GraphQLError, build_schema, graphql_sync
 
 from bot.sandbox.access import github_of, require_token
 from bot.sandbox.rest import body_of
-from bot.sandbox.state import Comment, Issue, NoSuchError, Repository
+from bot.sandbox.state import Comment, Discussion, Issue, NoSuchError, Repository
 from bot.sandbox.tokens import Token
 
 SCHEMA = build_schema(
@@ -19,6 +19,7 @@ SCHEMA = build_schema(
       nameWithOwner: String!
       issues(states: [IssueState!], first: Int, after: String, orderBy: IssueOrder): IssueConnection!
       pullRequests: Connection!
+      discussions(first: Int, after: String, orderBy: DiscussionOrder): DiscussionConnection!
       issue(number: Int!): Issue
     }
     type Connection { totalCount: Int! }
@@ -26,6 +27,22 @@ SCHEMA = build_schema(
     type PageInfo { endCursor: String, hasNextPage: Boolean! }
     input IssueOrder { field: IssueOrderField!, direction: OrderDirection! }
     enum IssueOrderField { CREATED_AT UPDATED_AT COMMENTS }
+    type DiscussionConnection { totalCount: Int!, pageInfo: PageInfo!, nodes: [Discussion] }
+    input DiscussionOrder { field: DiscussionOrderField!, direction: OrderDirection! }
+    enum DiscussionOrderField { CREATED_AT UPDATED_AT }
+    type DiscussionCategory { name: String!, isAnswerable: Boolean! }
+    type DiscussionComment { id: ID!, body: String! }
+    type Discussion {
+      number: Int!
+      title: String!
+      url: String!
+      createdAt: String!
+      upvoteCount: Int!
+      author: Actor
+      category: DiscussionCategory!
+      answer: DiscussionComment
+      comments: Connection!
+    }
     enum OrderDirection { ASC DESC }
     enum IssueState { OPEN CLOSED }
     enum CommentAuthorAssociation { OWNER MEMBER COLLABORATOR CONTRIBUTOR NONE }
@@ -85,7 +102,23 @@ class Root:
             "nameWithOwner": found.full_name,
             "issues": lambda _info, **asked: connection(found, **asked),
             "pullRequests": {"totalCount": sum(item.is_pull_request for item in found.issues.values())},
+            "discussions": lambda _info, **asked: self._discussions(found, **asked),
             "issue": lambda _info, number: self._issue(found, number),
+        }
+
+    def _discussions(
+        self, repository: Repository, first: int = 0, after: str | None = None, **_: Any
+    ) -> dict[str, Any]:
+        if not self._token.allows("discussions", "read"):
+            raise failure("FORBIDDEN", "Resource not accessible by integration")
+        listed = sorted(repository.discussions, key=lambda item: (item.created_at, item.number), reverse=True)
+        start = int(after) if after else 0
+        page = listed[start : start + first]
+        address = f"{self._github.url}/{repository.full_name}/discussions"
+        return {
+            "totalCount": len(listed),
+            "pageInfo": {"endCursor": str(start + len(page)), "hasNextPage": start + len(page) < len(listed)},
+            "nodes": [discussed(item, address) for item in page],
         }
 
     def _issue(self, repository: Repository, number: int) -> dict[str, Any]:
@@ -156,6 +189,21 @@ def shown(repository: Repository, issue: Issue) -> dict[str, Any]:
             "nodes": [said(repository, item) for item in issue.comments[-last:]]
         },
         "timelineItems": lambda _info, **_: {"nodes": marked(repository, issue)},
+    }
+
+
+def discussed(item: Discussion, address: str) -> dict[str, Any]:
+    """A discussion as GraphQL names its fields."""
+    return {
+        "number": item.number,
+        "title": item.title,
+        "url": f"{address}/{item.number}",
+        "createdAt": item.created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "upvoteCount": item.upvotes,
+        "author": {"__typename": "User", "login": item.author.login} if item.author else None,
+        "category": {"name": item.category, "isAnswerable": item.answerable},
+        "answer": {"id": f"DC_{item.id}", "body": item.answer} if item.answer is not None else None,
+        "comments": {"totalCount": item.comments},
     }
 
 

@@ -68,6 +68,22 @@ class Issue:
 
 
 @dataclass(slots=True)
+class Discussion:
+    """A discussion; GitHub numbers it together with the issues."""
+
+    id: int
+    number: int
+    title: str
+    author: Account | None
+    created_at: datetime
+    category: str = "General"
+    answerable: bool = False
+    answer: str | None = None
+    upvotes: int = 1  # its author's
+    comments: int = 0
+
+
+@dataclass(slots=True)
 class Repository:
     """A repository with its issues by number."""
 
@@ -77,6 +93,7 @@ class Repository:
     private: bool
     archived: bool = False
     issues: dict[int, Issue] = field(default_factory=dict)
+    discussions: list[Discussion] = field(default_factory=list)
     gone: set[int] = field(default_factory=set)  # numbers of deleted issues: 410 ever after
     moved: dict[int, str] = field(default_factory=dict)  # numbers of transferred issues: their new address
     roles: dict[str, str] = field(default_factory=dict)  # role_name by login

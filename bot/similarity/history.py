@@ -215,6 +215,23 @@ class History:
         found = top(compared.texts.raw, compared.earlier, count)
         return [int(self._columns["number"][row]) for row in found]
 
+    def around(self, text: Vector, count: int) -> list[tuple[int, float]]:
+        """The nearest texts of all issues, newer ones too, as (number, cosine), best first."""
+        rows = self.vectors.known(self._oldest_first())
+        cosines = self.vectors.raw(rows) @ text
+        best = top(cosines, np.ones(len(rows), np.bool_), count)
+        numbers = self._columns["number"][rows[best]]
+        return list(zip(numbers.tolist(), cosines[best].tolist(), strict=True))
+
+    def texts(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Numbers, lowest first, and a copy of their texts' vectors; issues without a vector are left out."""
+        rows = self.vectors.known(self._oldest_first())
+        return self._columns["number"][rows], self.vectors.raw(rows)
+
+    def latest(self) -> float:
+        """When the newest issue was created, in seconds since 1970; 0 where there is none."""
+        return float(self._columns["created"][list(self._row.values())].max(initial=0.0))
+
     def later(self, asked: Entry) -> int:
         """How many issues are not earlier than this one: a vector index may bring all of them first."""
         return len(self) - int(self._earlier(asked).sum())

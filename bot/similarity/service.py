@@ -3,24 +3,27 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 import structlog
 
+from bot.core.context import now
 from bot.core.errors import CollectionBrokenError, ModelUnavailableError, SearchUnavailableError
 from bot.core.evidence import shared_label, shared_prefix
 from bot.core.hashing import content_hash
 from bot.core.kept import words_of
 from bot.core.lexical import bag_of
 from bot.core.ports import Collections, Embedder, Issues, Past, Whitenings
-from bot.core.records import Candidate, Explained, Issue, Ranking, Repository, Vector
+from bot.core.records import Candidate, Explained, Issue, Pairs, Ranking, Repository, Vector
 from bot.core.scoring import POOL, SCORER
 from bot.core.signatures import shared_error, signatures
-from bot.core.text import clean, left_out, lexical_body
+from bot.core.text import clean, left_out, lexical_body, sanitise
 from bot.core.tokens import surfaces
 from bot.similarity.histories import Histories
 from bot.similarity.history import Entry, History, Scored
+from bot.similarity.pairing import Pairing
 from bot.similarity.past import replayed
 
 log = structlog.get_logger()
@@ -45,6 +48,9 @@ SHARED_TERMS = 6
 
 LEXICAL_ONLY = "-lexical"
 """Ends the model's name of a ranking without vectors: no threshold was calibrated for it."""
+
+UNFILED = 2**62
+"""The number of an issue that nobody has filed yet: above any that GitHub gives."""
 
 OnBroken = Callable[[Repository], Awaitable[None]]
 
@@ -110,12 +116,43 @@ class SimilarityService:
     async def rank(self, repository: Repository, issue: Issue, *, limit: int = 10) -> Ranking:
         """Earlier issues by score, each as PostgreSQL has it now. Degrades as `Ranking.degraded` says."""
         async with self._histories.use(repository) as history:
-            asked, lost = await self._asked(history, issue)
-            numbers, missing = await self._nearest(repository, history, asked)
-            found = await asyncio.to_thread(history.search, asked, numbers, limit)
-            candidates = await self._candidates(repository, issue, history, found)
-            searched = len(history) - (issue.number in history)
-        return Ranking(tuple(candidates), searched, self._named(lost), lost or missing)
+            return await self._ranked(repository, history, issue, limit)
+
+    async def search(self, repository: Repository, title: str, body: str, *, limit: int = 10) -> Ranking:
+        """As `rank`, for an issue that nobody has filed yet: every stored one is earlier. Nothing is stored."""
+        async with self._histories.use(repository) as history:
+            issue = unfiled(repository, title, body, max(now().timestamp(), history.latest()))
+            return await self._ranked(repository, history, issue, limit)
+
+    async def cosines(
+        self, repository: Repository, number: int, k: int, floor: float
+    ) -> list[tuple[int, float]] | None:
+        """Issues, newer ones too, by the cosine of their texts with a stored one's: (number, cosine), best first.
+
+        A cosine is 1 minus Chroma's cosine distance, as the parent project has it, so that its users' thresholds keep their
+        meaning. The parent embedded other text with the same kind of model: `Title:`, `Type:`, `State:`, `Labels:` and
+        `Body:` lines; here it is the title and the cleaned body. None where the issue is not stored. Raises
+        ModelUnavailableError where the issue has no vector yet and none can be made.
+        """
+        stored = (await self._issues.get(repository.account_id, repository.id, [number])).get(number)
+        if stored is None:
+            return None
+        async with self._histories.use(repository) as history:
+            asked, lost = await self._asked(history, stored.issue)
+            if asked.text is None:
+                raise ModelUnavailableError(lost or "the issue has no vector")
+            found = await self._around(repository, history, asked.text, k + 1)
+            near = [(other, min(cosine, 1.0)) for other, cosine in found if other != number]
+        return [(other, cosine) for other, cosine in near if cosine >= floor][:k]
+
+    async def pairs(self, repository: Repository, floor: float) -> Pairs:
+        """Every two issues whose texts have at least that cosine; compared in memory, block by block, in a thread."""
+        async with self._histories.use(repository) as history:
+            numbers, texts = await asyncio.to_thread(history.texts)
+        pairing = Pairing(numbers, texts, floor)
+        while await asyncio.to_thread(pairing.step):
+            pass  # somebody else's turn between two blocks
+        return pairing.result()
 
     async def compare(self, repository: Repository, issue: Issue, other: int) -> Explained | None:
         """The score of one pair, for `why`; None where the other is not an earlier indexed issue."""
@@ -203,6 +240,27 @@ class SimilarityService:
         except Exception as error:
             raise ModelUnavailableError(f"the embedding model failed: {type(error).__name__}") from error
 
+    async def _ranked(self, repository: Repository, history: History, issue: Issue, limit: int) -> Ranking:
+        asked, lost = await self._asked(history, issue)
+        numbers, missing = await self._nearest(repository, history, asked)
+        found = await asyncio.to_thread(history.search, asked, numbers, limit)
+        candidates = await self._candidates(repository, issue, history, found)
+        searched = len(history) - (issue.number in history)
+        return Ranking(tuple(candidates), searched, self._named(lost), lost or missing)
+
+    async def _around(
+        self, repository: Repository, history: History, text: Vector, k: int
+    ) -> list[tuple[int, float]]:
+        """The k nearest texts of stored issues from the collection; from memory where it lacks some."""
+        found: list[tuple[int, float]] = []
+        try:
+            found = await self._collections.query(repository, self._embedder.model, text, k)
+        except (CollectionBrokenError, SearchUnavailableError) as error:
+            await self._report(repository, error)
+        known = [(number, cosine) for number, cosine in found if number in history]
+        enough = len(known) >= min(k, len(history))
+        return known if enough else await asyncio.to_thread(history.around, text, k)
+
     async def _nearest(
         self, repository: Repository, history: History, asked: Entry
     ) -> tuple[list[int] | None, str | None]:
@@ -240,6 +298,29 @@ class SimilarityService:
         """Have the collection rebuilt: whatever it missed meanwhile is in PostgreSQL."""
         log.warning("collection_failed", repository_id=repository.id, error=str(error))
         await self._on_broken(repository)
+
+
+def unfiled(repository: Repository, title: str, body: str, created: float) -> Issue:
+    """What an issue with this text would be if somebody filed it at that time, in seconds since 1970."""
+    at = datetime.fromtimestamp(created, UTC)
+    return Issue(
+        repository_id=repository.id,
+        number=UNFILED,
+        github_id=0,
+        title=sanitise(title),
+        body=sanitise(body),
+        state="open",
+        state_reason=None,
+        author=None,
+        author_id=None,
+        author_is_bot=False,
+        labels=(),
+        is_pull_request=False,
+        locked=False,
+        reactions=0,
+        created_at=at,
+        updated_at=at,
+    )
 
 
 def ask(history: History, issue: Issue) -> Entry:

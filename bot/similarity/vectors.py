@@ -76,7 +76,7 @@ class Vectors:
 
     def adopt(self, whitening: Whitening, oldest_first: Rows) -> None:
         """Apply the whitening that was fitted to these rows."""
-        rows = oldest_first[self._known[oldest_first]]
+        rows = self.known(oldest_first)
         self._fitted, self.whitening = fit_size(len(rows)), whitening
         for start in range(0, len(rows), CHUNK):
             self._measure(rows[start : start + CHUNK])
@@ -90,7 +90,7 @@ class Vectors:
         return digest.digest()
 
     def _fitted_to(self, oldest_first: Rows) -> Rows:
-        rows = oldest_first[self._known[oldest_first]]
+        rows = self.known(oldest_first)
         return rows[: fit_size(len(rows))]
 
     def texts(self, vector: Vector, size: int) -> Cosines:
@@ -100,6 +100,14 @@ class Vectors:
         direction, offset = self._direction(self.whitening.text_mean, vector)
         found = self._texts[:size] @ np.column_stack([vector, direction])
         return Cosines(found[:, 0], (found[:, 1] - offset) / self._text_lengths[:size] * self._known[:size])
+
+    def known(self, rows: Rows) -> Rows:
+        """Those of these rows that have vectors."""
+        return rows[self._known[rows]]
+
+    def raw(self, rows: Rows) -> Matrix:
+        """A copy of the texts' vectors of these rows."""
+        return self._texts[rows]
 
     def titles(self, vector: Vector, rows: Rows) -> Cosines:
         """Compare a title with these rows."""

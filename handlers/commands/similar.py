@@ -4,13 +4,10 @@ from bot.core.comment import similar_comment
 from bot.core.context import Context
 from bot.core.decision import is_ignored
 from bot.core.errors import TellError
+from bot.core.finding import OVERFETCH
 from bot.core.records import Candidate
 from handlers.invocation import Ack, Invocation
-from handlers.suggesting import originals
 from handlers.writing import SUGGESTION, write_comment
-
-OVERFETCH = 5
-"""How many more candidates are ranked for each one shown, so that a filter by state still fills the list."""
 
 
 async def similar(ctx: Context, call: Invocation) -> Ack:
@@ -20,7 +17,7 @@ async def similar(ctx: Context, call: Invocation) -> Ack:
     if stored is None:
         raise TellError("This issue is not in the index. `/dejaview index status` says what is.")
     ranking = await ctx.services.similarity.rank(repository, stored.issue, limit=limit * OVERFETCH)
-    found = await originals(ctx, repository, stored.issue, ranking.candidates)
+    found = await ctx.services.finder.originals(repository, number, ranking.candidates)
     wanted = [item for item in found if shown(item, call)]
     body = similar_comment(
         ctx.services.marker_key, repository, stored.issue, wanted[:limit], ctx.services.web_url

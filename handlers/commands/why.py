@@ -6,7 +6,7 @@ from bot.core.comment import why_reply
 from bot.core.context import Context
 from bot.core.errors import TellError
 from handlers.invocation import Ack, Invocation
-from handlers.suggesting import rated, threshold_for
+from handlers.suggesting import threshold_for
 from handlers.writing import write_comment
 
 
@@ -19,7 +19,7 @@ async def why(ctx: Context, call: Invocation) -> Ack:
     explained = await ctx.services.similarity.compare(repository, stored.issue, other) if stored else None
     if explained is None:
         raise TellError(f"I cannot compare with issue {other}: it is not an earlier issue in the index.")
-    explained = replace(explained, ranking=await rated(ctx, repository, explained.ranking))
+    explained = replace(explained, ranking=await ctx.services.finder.rated(repository, explained.ranking))
     decided = await ctx.services.suggestions.get(*key, number)
     body = why_reply(
         ctx.services.marker_key,
