@@ -16,6 +16,7 @@ PERMISSIONS = {
     "pull_requests": "read",
     "discussions": "read",
     "contents": "read",
+    "members": "read",
 }
 """What Deja View asks for, and nothing else."""
 
@@ -50,6 +51,7 @@ def test_webhooks_go_to_the_route_that_takes_them(manifest):
     assert manifest["hook_attributes"]["active"] is True
 
 
-def test_it_acts_for_no_user(manifest):
+def test_people_sign_in_with_us_and_not_by_installing(manifest):
     assert manifest["request_oauth_on_install"] is False
-    assert "callback_urls" not in manifest
+    (address,) = map(urlsplit, manifest["callback_urls"])
+    assert (address.scheme, address.path) == ("https", "/login/callback")

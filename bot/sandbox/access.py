@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from bot.sandbox.github import GitHub
+from bot.sandbox.people import UserToken
 from bot.sandbox.state import App, Issue, NoSuchError, Repository
 from bot.sandbox.tokens import RefusedTokenError, Token, app_of
 
@@ -42,6 +43,11 @@ def require_token(request: web.Request) -> Token:
     if token.installation.suspended:
         raise DeniedError("This installation has been suspended")
     return token
+
+
+def require_user(request: web.Request) -> UserToken:
+    """The user access token of a request. Raises RefusedTokenError."""
+    return github_of(request).people.find(credentials(request))
 
 
 def require_repository(request: web.Request, permission: str, level: str) -> tuple[Token, Repository]:

@@ -1,5 +1,6 @@
 """What people and the App do on GitHub. Every change happens here, and sends the webhooks that it sends there."""
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bot.sandbox import views
+from bot.sandbox.actions import Issuer
 from bot.sandbox.hooks import Hooks
+from bot.sandbox.people import People
 from bot.sandbox.state import (
     Account,
     App,
@@ -16,6 +19,7 @@ from bot.sandbox.state import (
     Discussion,
     Installation,
     Issue,
+    Membership,
     NoSuchError,
     Reaction,
     Repository,
@@ -29,6 +33,7 @@ PERMISSIONS = {
     "pull_requests": "read",
     "discussions": "read",
     "contents": "read",
+    "members": "read",
 }
 EVENTS = ("issues", "issue_comment", "repository", "installation_target")
 
@@ -50,6 +55,8 @@ class GitHub:
         self.world = World()
         self.hooks = Hooks()
         self.tokens = Tokens()
+        self.people = People()
+        self.actions = Issuer()
 
     def create_app(
         self,
@@ -58,8 +65,9 @@ class GitHub:
         webhook_secret: str,
         permissions: Mapping[str, str] | None = None,
         events: Iterable[str] = EVENTS,
+        callback_urls: Iterable[str] = (),
     ) -> App:
-        """Register an App, with a new private key."""
+        """Register an App, with a new private key and a new client secret."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
         bot = self.world.account(f"{slug}[bot]", "Bot")
@@ -72,6 +80,9 @@ class GitHub:
             webhook_secret,
             dict(permissions or PERMISSIONS),
             frozenset(events),
+            "Iv23" + secrets.token_hex(8),
+            secrets.token_hex(20),
+            list(callback_urls),
         )
         self.world.apps[app.id] = app
         return app
@@ -123,6 +134,29 @@ class GitHub:
         )
         repository.discussions.append(made)
         return made
+
+    # --- people
+
+    def sign_in_as(self, login: str) -> Account:
+        """Whoever's browser comes next is that person's, who lets every App know who they are."""
+        self.people.signed_in, self.people.denies = self.world.account(login), False
+        return self.people.signed_in
+
+    def deny(self, login: str) -> Account:
+        """As `sign_in_as`, but the person lets no App know."""
+        account = self.sign_in_as(login)
+        self.people.denies = True
+        return account
+
+    def join(self, organisation: Account, login: str, role: str = "member", state: str = "active") -> Account:
+        """Make somebody a member of an organisation, or an owner (`admin`)."""
+        user = self.world.account(login)
+        self.world.memberships.setdefault(organisation.id, {})[user.id] = Membership(role, state)
+        return user
+
+    def leave(self, organisation: Account, login: str) -> None:
+        """Somebody is a member no more."""
+        self.world.memberships[organisation.id].pop(self.world.account(login).id)
 
     # --- installations
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from bot.sandbox import oauth, user
 from bot.sandbox.access import APP_KEY, DeniedError, GoneError, MovedError
 from bot.sandbox.faults import Fault, Handler, play
 from bot.sandbox.github import GitHub
@@ -46,14 +47,15 @@ class Sandbox:
 
     def writes(self) -> list[Call]:
         """Calls that were to change something, tokens and queries aside."""
-        reading = ("/graphql", "/access_tokens")
+        reading = ("/graphql", "/access_tokens", "/access_token")
         return [call for call in self.calls if call.method != "GET" and not call.path.endswith(reading)]
 
     def application(self) -> web.Application:
         """The routes."""
         application = web.Application(middlewares=[self._serve], client_max_size=2 * 1024 * 1024)
         application[APP_KEY] = self.github
-        application.add_routes(routes)
+        for table in (routes, user.routes, oauth.routes):
+            application.add_routes(table)
         application.router.add_post("/graphql", graphql)
         return application
 

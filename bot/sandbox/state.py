@@ -16,6 +16,14 @@ class Account:
 
 
 @dataclass(slots=True)
+class Membership:
+    """A person in an organisation."""
+
+    role: str  # "admin" for its owners, "member"
+    state: str = "active"  # "pending" until an invitation is accepted
+
+
+@dataclass(slots=True)
 class Reaction:
     """One person's reaction."""
 
@@ -123,6 +131,9 @@ class App:
     webhook_secret: str = field(repr=False)
     permissions: dict[str, str]
     events: frozenset[str]
+    client_id: str
+    client_secret: str = field(repr=False)
+    callback_urls: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -152,6 +163,7 @@ class World:
         self.old_names: dict[str, int] = {}  # what renamed repositories were called, lower case
         self.apps: dict[int, App] = {}
         self.installations: dict[int, Installation] = {}
+        self.memberships: dict[int, dict[int, Membership]] = {}  # of people by the organisation's id
 
     def account(self, login: str, kind: str = "User") -> Account:
         """The account of that login, made where there is none: anybody may turn up."""
@@ -166,6 +178,15 @@ class World:
         return next(
             (item for item in self.repositories.values() if item.full_name.casefold() == wanted), None
         )
+
+    def role(self, user: Account, repository: Repository) -> str | None:
+        """The role that a person was given in a repository, as its owner or by name; not what is open to everybody."""
+        owner = repository.owner
+        membership = self.memberships.get(owner.id, {}).get(user.id)
+        if user.id == owner.id or membership == Membership("admin"):
+            return "admin"
+        given = (role for name, role in repository.roles.items() if name.casefold() == user.login.casefold())
+        return next(given, None)
 
     def installed_on(self, repository: Repository) -> list[Installation]:
         """Installations that see a repository."""
