@@ -29,6 +29,19 @@ class BadDeliveryError(BotError):
         self.reason = reason
 
 
+class UnauthenticatedError(BotError):
+    """A credential is missing or not valid: 401. `reason` goes into the answer, so it never quotes the credential."""
+
+    def __init__(self, reason: str) -> None:
+        """`reason` has neither quotes nor backslashes: it stands in `WWW-Authenticate`."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class SealError(BotError):
+    """A sealed value does not open: another key, another place, or it was changed. Treat it as lost."""
+
+
 class TellError(BotError):
     """The person who commented has to know this; `markdown` is the reply, already inert."""
 
