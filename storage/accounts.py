@@ -122,6 +122,12 @@ class Accounts:
             row = await connection.fetchrow(SQL["account"], account_id)
         return Account(**row) if row else None
 
+    async def find(self, login: str) -> Account | None:
+        """The account of that login, while the App is installed there: for the operator's commands alone."""
+        async with self._database.system() as connection:
+            row = await connection.fetchrow(SQL["find_account"], login)
+        return Account(**row) if row else None
+
     async def tier(self, account_id: int) -> Tier:
         """The limits of the account's tier; those of the default tier where the account is not known."""
         async with self._database.account(account_id) as connection:

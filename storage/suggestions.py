@@ -1,14 +1,19 @@
 """What the bot said about issues, and what people did with it."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-from bot.core.records import Outcome, Suggestion
+from bot.core.records import Outcome, OutcomeKind, Suggestion
 from bot.core.text import sanitise
 from storage.database import Database
 from storage.queries import load
 
 SQL = load("suggestions")
+
+BATCH = 200
+"""Rows that are read at a time."""
 
 
 class Suggestions:
@@ -23,23 +28,8 @@ class Suggestions:
 
     async def save(self, suggestion: Suggestion) -> None:
         """Insert, or replace the one of the same issue."""
-        values = (
-            suggestion.account_id,
-            suggestion.repository_id,
-            suggestion.issue_number,
-            suggestion.spoken,
-            sanitise(suggestion.reason),
-            suggestion.threshold,
-            suggestion.model,
-            list(suggestion.likely),
-            list(suggestion.also),
-            suggestion.evidence,
-            suggestion.content_hash,
-            suggestion.decided_at,
-            suggestion.degraded and sanitise(suggestion.degraded),
-        )
         async with self._database.account(suggestion.account_id) as connection:
-            await connection.execute(SQL["save"], *values)
+            await connection.execute(SQL["save"], *columns(suggestion))
 
     async def get(self, account_id: int, repository_id: int, number: int) -> Suggestion | None:
         """The suggestion of an issue."""
@@ -69,23 +59,98 @@ class Suggestions:
 
     async def record(self, outcome: Outcome) -> None:
         """Add an outcome; the same one twice counts once, at its last time."""
-        values = (
-            outcome.account_id,
-            outcome.repository_id,
-            outcome.issue_number,
-            outcome.candidate,
-            outcome.kind.value,
-            outcome.actor_id,
-            outcome.source,
-        )
         async with self._database.account(outcome.account_id) as connection:
-            await connection.execute(SQL["record"], *values)
+            await connection.execute(SQL["record"], *outcome_columns(outcome))
 
     async def refused(self, account_id: int, repository_id: int, number: int) -> frozenset[int | None]:
         """Candidates that were rejected for an issue; None is in it where the whole suggestion was."""
         async with self._database.account(account_id) as connection:
             rows = await connection.fetch(SQL["refused"], account_id, repository_id, number)
         return frozenset(row["candidate"] for row in rows)
+
+    async def stream(self, account_id: int, repository_id: int) -> AsyncIterator[list[Suggestion]]:
+        """Every suggestion of a repository in batches, by issue."""
+        last = 0
+        while True:
+            async with self._database.account(account_id) as connection:
+                rows = await connection.fetch(SQL["stream"], account_id, repository_id, last, BATCH)
+            if rows:
+                yield [suggestion_of(row) for row in rows]
+                last = rows[-1]["issue_number"]
+            if len(rows) < BATCH:
+                return
+
+    async def outcomes(
+        self, account_id: int, repository_id: int
+    ) -> AsyncIterator[list[tuple[Outcome, datetime]]]:
+        """Every outcome of a repository in batches, with its time, in the order of their first record."""
+        last = 0
+        while True:
+            async with self._database.account(account_id) as connection:
+                rows = await connection.fetch(SQL["outcomes"], account_id, repository_id, last, BATCH)
+            if rows:
+                yield [(outcome_of(row), row["recorded_at"]) for row in rows]
+                last = rows[-1]["id"]
+            if len(rows) < BATCH:
+                return
+
+    async def restore(self, account_id: int, suggestions: Sequence[Suggestion]) -> int:
+        """Add suggestions where the issue has none; returns how many."""
+        async with self._database.account(account_id) as connection:
+            added = [
+                await connection.fetchval(SQL["restore"], *columns(replace(item, account_id=account_id)))
+                for item in suggestions
+            ]
+        return len(added) - added.count(None)
+
+    async def restore_outcomes(self, account_id: int, outcomes: Sequence[tuple[Outcome, datetime]]) -> int:
+        """Add outcomes that are not known, with their times; returns how many."""
+        async with self._database.account(account_id) as connection:
+            added = [
+                await connection.fetchval(
+                    SQL["restore_outcome"], *outcome_columns(replace(item, account_id=account_id)), at
+                )
+                for item, at in outcomes
+            ]
+        return len(added) - added.count(None)
+
+
+def columns(suggestion: Suggestion) -> tuple[Any, ...]:
+    """A suggestion as the queries take it."""
+    return (
+        suggestion.account_id,
+        suggestion.repository_id,
+        suggestion.issue_number,
+        suggestion.spoken,
+        sanitise(suggestion.reason),
+        suggestion.threshold,
+        suggestion.model,
+        list(suggestion.likely),
+        list(suggestion.also),
+        suggestion.evidence,
+        suggestion.content_hash,
+        suggestion.decided_at,
+        suggestion.degraded and sanitise(suggestion.degraded),
+    )
+
+
+def outcome_columns(outcome: Outcome) -> tuple[Any, ...]:
+    """An outcome as the queries take it."""
+    return (
+        outcome.account_id,
+        outcome.repository_id,
+        outcome.issue_number,
+        outcome.candidate,
+        outcome.kind.value,
+        outcome.actor_id,
+        outcome.source,
+    )
+
+
+def outcome_of(row: Mapping[str, Any]) -> Outcome:
+    """A row as a record, without its time."""
+    values = {name: value for name, value in row.items() if name not in ("id", "recorded_at")}
+    return Outcome(**{**values, "kind": OutcomeKind(row["kind"])})
 
 
 def suggestion_of(row: Mapping[str, Any]) -> Suggestion:

@@ -84,6 +84,10 @@ class DeadError(BotError):
         self.reason = reason
 
 
+class BadRowError(BotError):
+    """A row of an import that is left out; the message says what is wrong with it, without quoting its text."""
+
+
 class LeaseLostError(BotError):
     """Another worker owns the job now; whatever this one still wanted to write must not be written."""
 

@@ -281,6 +281,9 @@ class Issues(Protocol):
     async def save(self, account_id: int, issues: Sequence[Issue], *, room: int | None = None) -> "Saved":
         """Insert or update by `updated_at`; tombstones stay dead.
 
+        An imported version (`github_id` 0) gives way to one of the same time that GitHub told, and what it does not know
+        stays as it was.
+
         `room` is how many issues the repository may hold: above it the least useful ones (closed before open,
         least recently updated first) leave. All issues of one call belong to one repository.
         """
@@ -389,6 +392,22 @@ class Suggestions(Protocol):
 
     async def refused(self, account_id: int, repository_id: int, number: int) -> frozenset[int | None]:
         """Candidates that were rejected for an issue; None is in it where the whole suggestion was."""
+        ...
+
+    def stream(self, account_id: int, repository_id: int) -> AsyncIterator[list[Suggestion]]:
+        """Every suggestion of a repository in batches, by issue."""
+        ...
+
+    def outcomes(self, account_id: int, repository_id: int) -> AsyncIterator[list[tuple[Outcome, datetime]]]:
+        """Every outcome of a repository in batches, with its time, in the order of their first record."""
+        ...
+
+    async def restore(self, account_id: int, suggestions: Sequence[Suggestion]) -> int:
+        """Add suggestions of the account's repositories where the issue has none; returns how many."""
+        ...
+
+    async def restore_outcomes(self, account_id: int, outcomes: Sequence[tuple[Outcome, datetime]]) -> int:
+        """Add outcomes of the account's repositories that are not known, with their times; returns how many."""
         ...
 
 

@@ -166,7 +166,7 @@ class Issue:
 
     repository_id: int
     number: int
-    github_id: int
+    github_id: int  # 0 where GitHub did not tell this version: it was imported
     title: str
     body: str
     state: str  # "open" or "closed"

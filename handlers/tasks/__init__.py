@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from bot.core.context import Context
+from handlers.tasks.embed_imported import embed_imported
 from handlers.tasks.erase import erase
 from handlers.tasks.follow_installation import follow_installation
 from handlers.tasks.forget import forget_done, forget_usage
@@ -19,6 +20,7 @@ TASKS: Mapping[str, Callable[[Context], Awaitable[None]]] = {
     task.__name__: task
     for task in (
         backtest,
+        embed_imported,
         erase,
         follow_installation,
         forget_done,

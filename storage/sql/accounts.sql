@@ -47,6 +47,10 @@ SELECT id, account_id, state FROM installations WHERE id = $1 AND state <> 'remo
 -- An account that has the App installed.
 SELECT id, login, kind, tier FROM accounts WHERE id = $1 AND removed_at IS NULL;
 
+-- name: find_account
+-- By the login that GitHub last told: for the operator's commands alone.
+SELECT id, login, kind, tier FROM accounts WHERE lower(login) = lower($1) AND removed_at IS NULL ORDER BY id LIMIT 1;
+
 -- name: tier
 -- The limits of an account; of the default tier ($2) where the account is not known.
 SELECT name, repositories, issues, api_calls FROM tiers

@@ -8,7 +8,8 @@ UPDATE repositories SET revision = $3 WHERE account_id = $1 AND id = $2;
 
 -- name: save
 -- Versions that are not older than what is stored, and differ from it; never what was deleted. Another text loses its
--- vectors. Of two versions of one second the one that came last holds: GitHub's times do not tell more.
+-- vectors. Of two versions of one second the one that came last holds: GitHub's times do not tell more. An imported one
+-- (github_id 0) does not hold against GitHub's own, and what it does not know stays as it was.
 WITH given AS (
     SELECT given.* FROM unnest(
         $4::integer[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[],
@@ -29,11 +30,19 @@ WITH given AS (
         author_is_bot, labels, is_pull_request, locked, reactions, created_at, updated_at, closed_at, content_hash)
     SELECT $1, $2, $3, given.* FROM given
     ON CONFLICT (repository_id, number) DO UPDATE SET
-        revision = excluded.revision, github_id = excluded.github_id, title = excluded.title, body = excluded.body,
-        state = excluded.state, state_reason = excluded.state_reason, author = excluded.author,
-        author_id = excluded.author_id, author_is_bot = excluded.author_is_bot, labels = excluded.labels,
-        is_pull_request = excluded.is_pull_request, locked = excluded.locked, reactions = excluded.reactions,
-        created_at = excluded.created_at, updated_at = excluded.updated_at, closed_at = excluded.closed_at,
+        revision = excluded.revision, title = excluded.title, body = excluded.body, state = excluded.state,
+        labels = excluded.labels, is_pull_request = excluded.is_pull_request, created_at = excluded.created_at,
+        updated_at = excluded.updated_at,
+        github_id = CASE WHEN excluded.github_id = 0 THEN old.github_id ELSE excluded.github_id END,
+        author = CASE WHEN excluded.github_id = 0 THEN old.author ELSE excluded.author END,
+        author_id = CASE WHEN excluded.github_id = 0 THEN old.author_id ELSE excluded.author_id END,
+        author_is_bot = CASE WHEN excluded.github_id = 0 THEN old.author_is_bot ELSE excluded.author_is_bot END,
+        locked = CASE WHEN excluded.github_id = 0 THEN old.locked ELSE excluded.locked END,
+        reactions = CASE WHEN excluded.github_id = 0 THEN old.reactions ELSE excluded.reactions END,
+        state_reason = CASE WHEN excluded.github_id = 0 AND old.state = excluded.state THEN old.state_reason
+                            ELSE excluded.state_reason END,
+        closed_at = CASE WHEN excluded.github_id = 0 AND old.state = excluded.state THEN old.closed_at
+                         ELSE excluded.closed_at END,
         content_hash = excluded.content_hash,
         title_vector = CASE WHEN old.content_hash = excluded.content_hash THEN old.title_vector END,
         text_vector = CASE WHEN old.content_hash = excluded.content_hash THEN old.text_vector END,
@@ -42,7 +51,9 @@ WITH given AS (
         lines = CASE WHEN old.content_hash = excluded.content_hash THEN old.lines END,
         thin = CASE WHEN old.content_hash = excluded.content_hash THEN old.thin END,
         scorer = CASE WHEN old.content_hash = excluded.content_hash THEN old.scorer END
-    WHERE old.account_id = $1 AND old.updated_at <= excluded.updated_at
+    WHERE old.account_id = $1
+      AND (old.updated_at < excluded.updated_at
+           OR old.updated_at = excluded.updated_at AND (excluded.github_id <> 0 OR old.github_id = 0))
       AND (old.github_id, old.content_hash, old.state, old.state_reason, old.author, old.author_id, old.author_is_bot,
            old.labels, old.is_pull_request, old.locked, old.reactions, old.created_at, old.updated_at, old.closed_at)
           IS DISTINCT FROM

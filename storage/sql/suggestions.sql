@@ -72,3 +72,31 @@ WHERE outcomes.account_id = $1;
 -- What was rejected for an issue; null is the suggestion as a whole.
 SELECT DISTINCT candidate FROM outcomes
 WHERE account_id = $1 AND repository_id = $2 AND issue_number = $3 AND kind = 'rejected';
+
+-- name: stream
+-- The next suggestions after an issue.
+SELECT account_id, repository_id, issue_number, spoken, reason, threshold, model, likely, also, evidence, content_hash,
+       decided_at, degraded
+FROM suggestions WHERE account_id = $1 AND repository_id = $2 AND issue_number > $3
+ORDER BY issue_number LIMIT $4;
+
+-- name: outcomes
+-- The next outcomes after an id.
+SELECT id, account_id, repository_id, issue_number, candidate, kind, actor_id, source, recorded_at
+FROM outcomes WHERE account_id = $1 AND repository_id = $2 AND id > $3
+ORDER BY id LIMIT $4;
+
+-- name: restore
+-- A suggestion that was carried here, where the issue has none; nothing where the repository is gone.
+INSERT INTO suggestions (account_id, repository_id, issue_number, spoken, reason, threshold, model, likely, also, evidence,
+                         content_hash, decided_at, degraded)
+SELECT $1, id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM repositories WHERE account_id = $1 AND id = $2
+ON CONFLICT (repository_id, issue_number) DO NOTHING
+RETURNING issue_number;
+
+-- name: restore_outcome
+-- An outcome that was carried here, at its own time, unless it is known.
+INSERT INTO outcomes (account_id, repository_id, issue_number, candidate, kind, actor_id, source, recorded_at)
+SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM repositories WHERE account_id = $1 AND id = $2
+ON CONFLICT (repository_id, issue_number, candidate, kind, actor_id) DO NOTHING
+RETURNING issue_number;

@@ -148,6 +148,10 @@ async def streamed(issues, account_id):
     return [item async for item in issues.stream(account_id, 7)]
 
 
+async def everything(batches):
+    return [item async for item in batches]
+
+
 async def read(issues, account_id):
     return [item async for item in issues.read(account_id, 7)]
 
@@ -197,6 +201,13 @@ CALLS = {
         None,
     ),
     ("Suggestions", "refused"): (lambda s, e: s.refused(OTHER, 7, 3), frozenset()),
+    ("Suggestions", "stream"): (lambda s, e: everything(s.stream(OTHER, 7)), []),
+    ("Suggestions", "outcomes"): (lambda s, e: everything(s.outcomes(OTHER, 7)), []),
+    ("Suggestions", "restore"): (lambda s, e: s.restore(OTHER, [replace(SUGGESTION, issue_number=4)]), 0),
+    ("Suggestions", "restore_outcomes"): (
+        lambda s, e: s.restore_outcomes(OTHER, [(replace(OUTCOME, issue_number=4), AT)]),
+        0,
+    ),
     ("Effects", "intend"): (lambda s, e: s.intend(OTHER, 7, 3, "suggestion", "stolen"), SkipError),
     ("Effects", "get"): (lambda s, e: s.get(OTHER, 7, 3, "suggestion"), None),
     ("Effects", "sending"): (lambda s, e: s.sending(e, "stolen"), LeaseLostError),
@@ -218,13 +229,14 @@ STORES = {
     for store in (Accounts, Repositories, Issues, Suggestions, Effects, Marks, Backtests, Whitenings)
 }
 
-# Nothing of another account is named in these: an installation is found by its id to learn whose it is. `find` is the
-# operator's, and no handler has it: `ports.Repositories` does not name it. `active` is for what is done to all in turn.
+# Nothing of another account is named in these: an installation is found by its id to learn whose it is. Both `find` are the
+# operator's, and no handler has them: `bot.core.ports` does not name them. `active` is for what is done to all in turn.
 OWN_ROW = {
     ("Repositories", "find"),
     ("Repositories", "active"),
     ("Accounts", "installation"),
     ("Accounts", "account"),
+    ("Accounts", "find"),
     ("Accounts", "rename"),
     ("Accounts", "tier"),
 }
