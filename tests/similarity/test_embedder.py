@@ -1,6 +1,10 @@
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,3 +191,16 @@ def test_a_wheel_that_is_missing_stops_the_start(tmp_path, monkeypatch):
     monkeypatch.setattr("bot.similarity.model.PACKAGE", "no_such_package")
     with pytest.raises(BotError, match="not installed"):
         Embedder.load(tmp_path)
+
+
+def test_the_runtime_reports_nothing_and_keeps_no_device_id(tmp_path):
+    """onnxruntime does both by default, and says so where it cannot write."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", "import bot.similarity.embedder"],
+        env=environ | {"HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=True,
+    )
+    assert (done.stderr, list(tmp_path.iterdir())) == (b"", [])
