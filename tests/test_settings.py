@@ -1,6 +1,7 @@
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -19,6 +20,7 @@ def new_key():
 
 PEM, OTHER_PEM = new_key(), new_key()
 SECRET, JWT = "4f9a" + "0123456789abcdef" * 3, "b7c1" + "fedcba9876543210" * 3
+KEY = "q83vEjRWeJASNFZ4kKvN7wEjRWeJq83vEjRWeJASNFY"
 PRODUCTION = {
     "DATABASE_URL": "postgresql://u:hunter22@127.0.0.1:1/x",
     "GITHUB_WEBHOOK_SECRET": SECRET,
@@ -30,7 +32,7 @@ PRODUCTION = {
 REFUSED = {
     **{
         f"{name}-{kind}": (name, value, name, words)
-        for name in ("GITHUB_WEBHOOK_SECRET", "JWT_SECRET")
+        for name in ("GITHUB_WEBHOOK_SECRET", "JWT_SECRET", "ENCRYPTION_KEYS")
         for kind, value, words in [
             ("missing", None, "is missing"),
             ("empty", "", "is missing"),
@@ -46,6 +48,7 @@ REFUSED = {
             ("one-letter", "a" * 64, "placeholder"),
             ("seven-letters", "abcdefg" * 9, "placeholder"),
         ]
+        if name != "ENCRYPTION_KEYS" or kind not in ("missing", "empty")  # nobody signs in: nothing to seal
     },
     "database-of-another-kind": ("DATABASE_URL", "mysql://x", "DATABASE_URL", "postgresql://"),
     "app-missing": ("GITHUB_APP_ID", None, "GITHUB_APP_ID", "missing or not a number"),
@@ -82,6 +85,18 @@ REFUSED = {
     "port-other-digits": ("PORT", "８０", "PORT", "not a port"),
     "port-endless": ("PORT", "9" * 5_000, "PORT", "not a port"),
     "metrics-port": ("METRICS_PORT", "x", "METRICS_PORT", "not a port"),
+    "public-bare": ("PUBLIC_URL", "deja-view.example", "PUBLIC_URL", "not an address"),
+    "public-not-local": ("PUBLIC_URL", "http://deja-view.example", "PUBLIC_URL", "https://"),
+    "public-with-path": ("PUBLIC_URL", "https://deja-view.example/app", "PUBLIC_URL", "has a path"),
+    "issuer-not-local": ("OIDC_ISSUER", "http://issuer.example", "OIDC_ISSUER", "https://"),
+    "issuer-bare": ("OIDC_ISSUER", "issuer", "OIDC_ISSUER", "not an address"),
+    "client-alone": ("GITHUB_CLIENT_ID", "Iv23liABCDEF", "GITHUB_CLIENT_SECRET", "is missing"),
+    "client-secret-alone": ("GITHUB_CLIENT_SECRET", SECRET, "GITHUB_CLIENT_ID", "is missing"),
+    "client-quoted": ("GITHUB_CLIENT_ID", "'Iv23li'", "GITHUB_CLIENT_ID", "is missing or none"),
+    "header-with-colon": ("CLIENT_ADDRESS_HEADER", "Fly-Client-IP:", "CLIENT_ADDRESS_HEADER", "not the name"),
+    "header-with-line-end": ("CLIENT_ADDRESS_HEADER", "Fly-Client-IP\n", "CLIENT_ADDRESS_HEADER", "not the name"),
+    "header-that-anybody-sends": ("CLIENT_ADDRESS_HEADER", "X-Forwarded-For", "CLIENT_ADDRESS_HEADER", "your proxy replaces"),
+    "header-forwarded": ("CLIENT_ADDRESS_HEADER", "forwarded", "CLIENT_ADDRESS_HEADER", "your proxy replaces"),
     "tier": ("DEFAULT_TIER", "gold", "DEFAULT_TIER", "free, pro, enterprise"),
     "log-format": ("LOG_FORMAT", "xml", "LOG_FORMAT", "json, console"),
 }  # fmt: skip
@@ -143,11 +158,26 @@ def test_production_is_what_was_set(tmp_path):
 
 
 def test_no_secret_is_in_the_repr(tmp_path):
-    environ = PRODUCTION | {"CHROMA_API_KEY": "ck-secretsecret", "CHROMA_TENANT": "t", "CHROMA_DATABASE": "d"}
+    environ = (
+        PRODUCTION
+        | {"CHROMA_API_KEY": "ck-secretsecret", "CHROMA_TENANT": "t", "CHROMA_DATABASE": "d"}
+        | CLIENT
+    )
     loaded = load(environ, tmp_path)
     shown = repr(loaded) + str(loaded) + repr(loaded.github) + repr(loaded.chroma)
-    hidden = ["hunter22", SECRET, JWT, "BEGIN", PEM[100:140], "ck-secretsecret", repr(loaded.marker_key)]
+    hidden = [
+        "hunter22",
+        SECRET,
+        JWT,
+        KEY,
+        "c0ffee",
+        "BEGIN",
+        PEM[100:140],
+        "ck-secretsecret",
+        repr(loaded.marker_key),
+    ]
     assert [text for text in hidden if text in shown] == []
+    assert set(loaded.secrets()) == {SECRET, JWT, KEY, "c0ffee" * 7, "hunter22", "ck-secretsecret"}
 
 
 def test_the_marker_key_is_derived_from_the_oldest_secret(tmp_path):
@@ -205,13 +235,16 @@ def test_generated_secrets_are_made_once_and_are_private(tmp_path):
     file = folder / "secrets.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert [len(value) for value in json.loads(file.read_text()).values()] == [64, 64]
+    assert [len(value) for value in json.loads(file.read_text()).values()] == [64, 64, 64]
     assert [path.name for path in folder.iterdir()] == ["secrets.json"]
     again = load({}, folder)
-    assert (first.webhook_secrets, first.marker_key) == (again.webhook_secrets, again.marker_key)
+    assert first == again
     other = load({}, tmp_path / "other")
     assert other.webhook_secrets != first.webhook_secrets
     assert other.marker_key != first.marker_key
+    assert other.jwt_secrets != first.jwt_secrets
+    assert other.encryption_keys != first.encryption_keys
+    assert len({*first.jwt_secrets, *first.encryption_keys, first.webhook_secrets[0].decode()}) == 3
     assert first.github is None
 
 
@@ -220,6 +253,35 @@ def test_what_is_set_wins_over_what_was_generated(tmp_path):
     assert load({"GITHUB_WEBHOOK_SECRET": SECRET}, tmp_path).webhook_secrets == (SECRET.encode(),)
     with pytest.raises(SettingsError, match="GITHUB_WEBHOOK_SECRET is too short"):
         load({"GITHUB_WEBHOOK_SECRET": "short"}, tmp_path)
+
+
+OLD_FILE = {"GITHUB_WEBHOOK_SECRET": SECRET, "JWT_SECRET": JWT, "kept": "as it is"}
+"""What the first version made, and what somebody wrote beside it."""
+
+
+def old_folder(folder):
+    file = folder / "secrets.json"
+    file.write_text(json.dumps(OLD_FILE))
+    file.chmod(0o600)
+    return file
+
+
+def test_a_folder_of_an_earlier_version_gets_the_secret_that_it_lacks(tmp_path):
+    file = old_folder(tmp_path)
+    first = load({}, tmp_path)
+    kept = json.loads(file.read_text())
+    assert kept == OLD_FILE | {"ENCRYPTION_KEYS": first.encryption_keys[0]}
+    assert (first.jwt_secrets, first.webhook_secrets) == ((JWT,), (SECRET.encode(),))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secrets.json"]
+    assert load({}, tmp_path) == first
+
+
+def test_processes_that_add_a_secret_at_once_agree_on_it(tmp_path):
+    old_folder(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        keys = {loaded.encryption_keys for loaded in pool.map(lambda _: load({}, tmp_path), range(32))}
+    assert len(keys) == 1
 
 
 @pytest.mark.parametrize("half", ["GITHUB_APP_ID", "GITHUB_APP_PRIVATE_KEY"])
@@ -295,6 +357,60 @@ def test_one_that_lost_the_race_leaves_the_winners_file(tmp_path, monkeypatch):
 )
 def test_addresses_of_postgresql(tmp_path, url):
     assert load(PRODUCTION | {"DATABASE_URL": url}, tmp_path).database_url == url
+
+
+# --- sign-in, tokens, and what proxies say
+
+CLIENT = {"GITHUB_CLIENT_ID": "Iv23liABCDEF", "GITHUB_CLIENT_SECRET": "c0ffee" * 7, "ENCRYPTION_KEYS": KEY}
+
+
+def test_what_sign_in_needs(tmp_path):
+    loaded = load(PRODUCTION | CLIENT, tmp_path)
+    assert (loaded.sign_in.client_id, loaded.sign_in.client_secret) == ("Iv23liABCDEF", "c0ffee" * 7)
+    assert loaded.encryption_keys == (KEY,)
+    assert load(PRODUCTION | CLIENT | {"ENCRYPTION_KEYS": f"{SECRET} ,{KEY}"}, tmp_path).encryption_keys == (
+        SECRET,
+        KEY,
+    )
+    without = load(PRODUCTION, tmp_path)
+    assert (without.sign_in, without.encryption_keys) == (None, ())
+    assert load(PRODUCTION | {"ENCRYPTION_KEYS": KEY}, tmp_path).encryption_keys == (KEY,)
+
+
+@pytest.mark.parametrize("missing", CLIENT)
+def test_half_of_a_client_is_refused(tmp_path, missing):
+    for environ in (PRODUCTION | CLIENT, {} if missing == "ENCRYPTION_KEYS" else CLIENT):
+        given = {name: value for name, value in environ.items() if name != missing}
+        if environ:
+            with pytest.raises(SettingsError, match=f"^{missing} is missing"):
+                load(given, tmp_path)
+
+
+def test_the_first_jwt_secret_signs(tmp_path):
+    assert load(PRODUCTION | {"JWT_SECRET": f"{SECRET} , {JWT}"}, tmp_path).jwt_secrets == (SECRET, JWT)
+
+
+@pytest.mark.parametrize(
+    ("given", "public", "audience"),
+    [
+        ({}, None, None),
+        ({"PUBLIC_URL": "https://dv.example/"}, "https://dv.example", "https://dv.example"),
+        ({"PUBLIC_URL": "http://localhost:8080"}, "http://localhost:8080", "http://localhost:8080"),
+        ({"PUBLIC_URL": "https://dv.example", "OIDC_AUDIENCE": "dv"}, "https://dv.example", "dv"),
+    ],
+)  # fmt: skip
+def test_where_we_are(tmp_path, given, public, audience):
+    loaded = load(PRODUCTION | given, tmp_path)
+    assert (loaded.public_url, loaded.oidc_audience) == (public, audience)
+    assert loaded.oidc_issuer == "https://token.actions.githubusercontent.com"
+    issuer = "https://ghe.example/_services/token"
+    assert load(PRODUCTION | {"OIDC_ISSUER": issuer}, tmp_path).oidc_issuer == issuer
+
+
+def test_whose_address_counts(tmp_path):
+    assert load(PRODUCTION, tmp_path).client_address_header is None
+    given = PRODUCTION | {"CLIENT_ADDRESS_HEADER": "Fly-Client-IP"}
+    assert load(given, tmp_path).client_address_header == "Fly-Client-IP"
 
 
 # --- addresses, ports, folders

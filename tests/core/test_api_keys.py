@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +77,8 @@ def test_the_comparison_takes_the_same_time_wherever_it_differs(monkeypatch):
 def test_the_repr_tells_no_secret():
     assert KEY.secret not in repr(KEY)
     assert KEY.id in repr(KEY)
+
+
+def test_scanners_are_told_what_to_look_for():
+    page = (Path(__file__).parent.parent.parent / "SECURITY.md").read_text(encoding="utf-8")
+    assert f"`{PATTERN}`" in page
