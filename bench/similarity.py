@@ -3,7 +3,7 @@
 What is to run on one core is held to its processor's time, of the service and of PostgreSQL together: what passes on the
 clock also depends on what else the machine does. Both are told.
 
-PostgreSQL and Chroma are real, and hold what an index that grew over months leaves there. Vectors lie as those of texts
+PostgreSQL and Chroma are real, and hold what an index that grew over months leaves there, statistics too. Vectors lie as those of texts
 do, but are invented, because embedding 10,000 issues takes minutes; the issues that ask are embedded.
 """
 
@@ -21,6 +21,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import asyncpg
 
 from bench.measure import Result, folder, median, model_dir, say
 from bench.texts import issues, near_duplicate
@@ -175,10 +177,21 @@ async def stored(count: int, *, collection: bool) -> AsyncIterator[Stored]:
                 }
                 words = {item.number: words_of(item) for item in part}
                 await Issues(database).set_vectors(1, repository.id, "m", vectors, words)
+            await analyze(data)
             if collection:
                 say(f"  stored {count:,}; making the collection")
                 await fill(data, repository, embedder.model, known, texts)
             yield Stored(data, database, repository, known)
+
+
+async def analyze(data: Path) -> None:
+    """Count the issues for the planner, as PostgreSQL does by itself within some minutes."""
+    server = await asyncio.to_thread(embedded.start, data)
+    connection = await asyncpg.connect(server.url)
+    try:
+        await connection.execute("ANALYZE issues")
+    finally:
+        await connection.close()
 
 
 async def fill(
@@ -208,9 +221,13 @@ async def serving(data: Path, database: Database, embedder: Embedder) -> AsyncIt
     collections = await asyncio.to_thread(open_collections, chroma(data))
     try:
         whitenings = Whitenings(database)
-        yield SimilarityService(
+        service = SimilarityService(
             Issues(database), embedder, collections, on_broken=on_broken, whitenings=whitenings
         )
+        try:
+            yield service
+        finally:
+            await service.close()
     finally:
         await asyncio.to_thread(collections.close)
 

@@ -234,18 +234,17 @@ async def open_similarity(base: Base, issues: Issues) -> AsyncIterator[tuple[Sim
     collections = await asyncio.to_thread(open_collections, collections_settings(base.settings))
     try:
         embedder = await asyncio.to_thread(Embedder.load, base.settings.model_dir)
+        service = SimilarityService(
+            issues,
+            embedder,
+            collections,
+            on_broken=partial(request_rebuild, base.jobs),
+            whitenings=Whitenings(base.database),
+        )
         try:
-            yield (
-                SimilarityService(
-                    issues,
-                    embedder,
-                    collections,
-                    on_broken=partial(request_rebuild, base.jobs),
-                    whitenings=Whitenings(base.database),
-                ),
-                collections,
-            )
+            yield service, collections
         finally:
+            await service.close()
             embedder.close()
     finally:
         await asyncio.to_thread(collections.close)

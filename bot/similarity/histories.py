@@ -63,6 +63,10 @@ class Histories:
         """Drop a repository's history; it is loaded again when it is asked for."""
         self._held.pop(repository.id, None)
 
+    def knows(self, repository: Repository) -> bool:
+        """Whether the repository's history is in memory, or being loaded."""
+        return repository.id in self._held
+
     def held(self) -> list[int]:
         """Ids of the repositories in memory, least recently used first."""
         return list(self._held)

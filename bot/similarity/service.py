@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import structlog
 
 from bot.core.context import now
-from bot.core.errors import CollectionBrokenError, ModelUnavailableError, SearchUnavailableError
+from bot.core.errors import BotError, CollectionBrokenError, ModelUnavailableError, SearchUnavailableError
 from bot.core.evidence import shared_label, shared_prefix
 from bot.core.hashing import content_hash
 from bot.core.kept import words_of
@@ -73,6 +74,13 @@ class SimilarityService:
         self._collections = collections
         self._on_broken = on_broken
         self._histories = Histories(issues, whitenings)
+        self._opening = set[asyncio.Task[object]]()
+
+    async def close(self) -> None:
+        """Give up what was begun besides the questions."""
+        for task in self._opening:
+            task.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
 
     @property
     def model(self) -> str:
@@ -114,15 +122,21 @@ class SimilarityService:
             await self._report(repository, error)
 
     async def rank(self, repository: Repository, issue: Issue, *, limit: int = 10) -> Ranking:
-        """Earlier issues by score, each as PostgreSQL has it now. Degrades as `Ranking.degraded` says."""
+        """Earlier issues by score, each as PostgreSQL has it now. Degrades as `Ranking.degraded` says.
+
+        The first question about a repository is answered from memory, where its vectors have just been read into: that is
+        exact, and sooner than Chroma reads them too. The collection is asked afterwards, so that it is open by the next one.
+        """
+        cold = not self._histories.knows(repository)
         async with self._histories.use(repository) as history:
-            return await self._ranked(repository, history, issue, limit)
+            return await self._ranked(repository, history, issue, limit, cold=cold)
 
     async def search(self, repository: Repository, title: str, body: str, *, limit: int = 10) -> Ranking:
         """As `rank`, for an issue that nobody has filed yet: every stored one is earlier. Nothing is stored."""
+        cold = not self._histories.knows(repository)
         async with self._histories.use(repository) as history:
             issue = unfiled(repository, title, body, max(now().timestamp(), history.latest()))
-            return await self._ranked(repository, history, issue, limit)
+            return await self._ranked(repository, history, issue, limit, cold=cold)
 
     async def cosines(
         self, repository: Repository, number: int, k: int, floor: float
@@ -240,13 +254,25 @@ class SimilarityService:
         except Exception as error:
             raise ModelUnavailableError(f"the embedding model failed: {type(error).__name__}") from error
 
-    async def _ranked(self, repository: Repository, history: History, issue: Issue, limit: int) -> Ranking:
+    async def _ranked(
+        self, repository: Repository, history: History, issue: Issue, limit: int, *, cold: bool
+    ) -> Ranking:
         asked, lost = await self._asked(history, issue)
-        numbers, missing = await self._nearest(repository, history, asked)
+        later = history.later(asked)
+        numbers, missing = (None, None) if cold else await self._nearest(repository, asked, later)
         found = await asyncio.to_thread(history.search, asked, numbers, limit)
         candidates = await self._candidates(repository, issue, history, found)
         searched = len(history) - (issue.number in history)
+        if cold:
+            opening = asyncio.create_task(self._open(repository, asked, later))
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
         return Ranking(tuple(candidates), searched, self._named(lost), lost or missing)
+
+    async def _open(self, repository: Repository, asked: Entry, later: int) -> None:
+        """Ask the collection for the sake of the next question, which is told what is wrong with it."""
+        with suppress(BotError):
+            await self._nearest(repository, asked, later)
 
     async def _around(
         self, repository: Repository, history: History, text: Vector, k: int
@@ -262,10 +288,12 @@ class SimilarityService:
         return known if enough else await asyncio.to_thread(history.around, text, k)
 
     async def _nearest(
-        self, repository: Repository, history: History, asked: Entry
+        self, repository: Repository, asked: Entry, later: int
     ) -> tuple[list[int] | None, str | None]:
-        """Numbers from the collection, or None to have the vectors in memory compared, with the fault if it is one."""
-        later = history.later(asked)
+        """Numbers from the collection, or None to have the vectors in memory compared, with the fault if it is one.
+
+        `later` issues may be returned that cannot be used.
+        """
         if asked.text is None or later > MOST_LATER:
             return None, None
         try:

@@ -108,6 +108,8 @@ class MemoryCollections:
 
     def __init__(self):
         self.records, self.fault, self.asked = {}, None, []
+        self.open = asyncio.Event()
+        self.open.set()
 
     def _check(self):
         if self.fault is not None:
@@ -124,6 +126,7 @@ class MemoryCollections:
 
     async def query(self, repository, model, vector, k):
         self._check()
+        await self.open.wait()
         self.asked.append(k)
         found = sorted(
             ((number, float(item @ vector)) for number, item in self.records.items()),
@@ -147,10 +150,12 @@ class World:
             [],
         )
 
-        async def on_broken(item):
-            self.reported.append(item.id)
+        self.service = SimilarityService(
+            self.issues, self.embedder, self.collections, on_broken=self.on_broken
+        )
 
-        self.service = SimilarityService(self.issues, self.embedder, self.collections, on_broken=on_broken)
+    async def on_broken(self, item):
+        self.reported.append(item.id)
 
     async def save(self, *issues):
         self.issues.save(*issues)
@@ -299,6 +304,48 @@ async def test_the_collection_and_the_vectors_in_memory_give_the_same_fifty(worl
             )
             earlier = [other for other, _ in found if other < number][:50]
             assert history.nearest(asked, 50) == earlier
+
+
+def started_again(world):
+    world.service = SimilarityService(
+        world.issues, world.embedder, world.collections, on_broken=world.on_broken
+    )
+    return world
+
+
+async def settled(world):
+    while world.service._opening:
+        await asyncio.sleep(0)
+
+
+async def test_the_first_question_is_answered_from_memory_and_the_collection_asked_after_it(world):
+    await world.rank(NEW)
+    warm = await world.rank(NEW)
+    world.collections.asked.clear()
+    cold = await started_again(world).rank(NEW)
+    assert world.collections.asked == [], "Chroma has to read the collection first"
+    assert (numbers(cold), cold.degraded) == (numbers(warm), None)
+    await settled(world)
+    assert world.collections.asked == [50], "it is open by the next question"
+    await world.rank(NEW)
+    assert world.collections.asked == [50, 50]
+
+
+@pytest.mark.parametrize("fault", [CollectionBrokenError("gone"), SearchUnavailableError("no answer")])
+async def test_a_fault_that_the_first_question_did_not_meet_is_reported_right_after_it(world, fault):
+    world.collections.fault = fault
+    assert (await started_again(world).rank(NEW)).degraded is None
+    await settled(world)
+    assert world.reported == [1]
+    assert (await world.rank(NEW)).degraded == "Chroma unavailable"
+
+
+async def test_what_was_begun_after_the_first_question_ends_with_the_service(world):
+    world.collections.open = asyncio.Event()
+    await started_again(world).rank(NEW)
+    (opening,) = world.service._opening
+    await world.service.close()
+    assert opening.cancelled()
 
 
 async def test_the_collection_is_asked_for_enough_to_leave_fifty(world):
