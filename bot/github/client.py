@@ -70,6 +70,7 @@ class Request:
     path: str
     values: Mapping[str, str | int] = field(default_factory=dict)
     data: Any = NOTHING
+    accept: str = ACCEPT
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class Client(abc.GitHubAPI):
                 request.path,
                 request.values,
                 request.data,
-                ACCEPT,
+                request.accept,
                 jwt,
                 token,
                 extra_headers={"x-github-api-version": API_VERSION},
