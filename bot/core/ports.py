@@ -994,6 +994,14 @@ class SignIn(Protocol):
         ...
 
 
+class People(Protocol):
+    """The tokens of people who signed in."""
+
+    async def keep(self, user: GitHubUser, tokens: UserTokens) -> None:
+        """Keep the tokens of somebody who signed in. Raises SealError where there is no key to seal them with."""
+        ...
+
+
 class Reach(Protocol):
     """What a person may do here: what GitHub said at most five minutes ago. Raises SignInError, GitHubError."""
 

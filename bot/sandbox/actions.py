@@ -44,7 +44,7 @@ class Issuer:
         public = json.loads(RSAAlgorithm.to_jwk(key.public_key()))
         return {"kty": "RSA", "alg": "RS256", "use": "sig", "kid": kid, "n": public["n"], "e": public["e"]}
 
-    def token(self, url: str, repository: Repository, audience: str, **changes: Any) -> str:
+    def token(self, url: str, repository: Repository, audience: str, /, **changes: Any) -> str:
         """A workflow's identity token; a change to None leaves a claim out. `url` is the issuer's."""
         kid, key = list(self.keys.items())[-1]
         found = claims(url, repository, audience) | changes
