@@ -58,6 +58,7 @@ from storage.collections import Collections, open_collections
 from storage.database import Database
 from storage.effects import Effects
 from storage.erasure import Erasure
+from storage.expired import Expired
 from storage.inbox import Inbox
 from storage.issues import Issues
 from storage.jobs import Jobs
@@ -268,6 +269,7 @@ async def open_services(base: Base, github: GitHubApp) -> AsyncIterator[Services
             effects=Effects(database),
             usage=Usage(database),
             erasure=erasure_of(base),
+            expired=Expired(database),
             periodic=base.periodic,
             missed=Missed(database),
             paces=Paces(database),

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import asyncpg
 import structlog
 
-from bot.core.errors import RetryError
+from bot.core.errors import MissingError, QuotaError, RetryError
 from bot.core.names import collection_name
 from bot.core.records import Account, Installation, InstallationState, Repository, RepositoryName, Tier
 from bot.core.text import sanitise
-from bot.core.tiers import over_limit
+from bot.core.tiers import DEACTIVATED, over_limit
 from storage.database import Database
 from storage.queries import load
 from storage.repositories import repository_of
@@ -75,6 +76,54 @@ class Accounts:
             rows = await connection.fetch(SQL["to_index"], account_id, [], promoted)
         return [repository_of(row) for row in rows]
 
+    async def set_tier(self, account_id: int, tier: str) -> Sequence[Repository]:
+        """Give an account another tier; returns what is to be indexed now.
+
+        Whether it grows or shrinks, those that were added first have the places. Raises MissingError where account or tier
+        are not known.
+        """
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            try:
+                changed = await connection.fetchval(SQL["set_tier"], account_id, tier)
+            except asyncpg.ForeignKeyViolationError:
+                raise MissingError("There is no such tier.") from None
+            if changed is None:
+                raise MissingError("There is no such account.")
+            limits = await self._tier(connection, account_id)
+            await connection.execute(SQL["freeze"], account_id, limits.repositories, over_limit(limits))
+            promoted = await fit(connection, account_id, limits)
+            rows = await connection.fetch(SQL["to_index"], account_id, [], promoted)
+        return [repository_of(row) for row in rows]
+
+    async def deactivate(self, account_id: int, repository_id: int) -> bool:
+        """People want nothing done in a repository: its index is kept, its place is free. Raises MissingError."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            row = await connection.fetchrow(SQL["place"], account_id, repository_id)
+            if row is None:
+                raise MissingError("The account has no such repository.")
+            if row["deactivated"]:
+                return False
+            await connection.execute(SQL["deactivate"], account_id, repository_id, DEACTIVATED)
+        return True
+
+    async def activate(self, account_id: int, repository_id: int) -> Sequence[Repository]:
+        """Let in an inactive repository where the tier has room. Raises QuotaError, MissingError."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            row = await connection.fetchrow(SQL["place"], account_id, repository_id)
+            if row is None:
+                raise MissingError("The account has no such repository.")
+            if row["state"] != "inactive":
+                return []
+            tier = await self._tier(connection, account_id)
+            if await connection.fetchval(SQL["places_taken"], account_id) >= tier.repositories:
+                raise QuotaError("repositories", tier.repositories, over_limit(tier))
+            await connection.execute(SQL["activate"], account_id, repository_id)
+            rows = await connection.fetch(SQL["to_index"], account_id, [repository_id], [])
+        return [repository_of(row) for row in rows]
+
     async def remove_repositories(self, account_id: int, repository_ids: Sequence[int]) -> list[Repository]:
         """Purge repositories with their rows and raw events; returns what they were."""
         async with self._database.system() as connection:
@@ -96,7 +145,9 @@ class Accounts:
             rows = await connection.fetch(SQL["remove_all"], account_id, installation_id)
             await purge(connection, rows)
             await connection.execute(SQL["purge_installation_deliveries"], installation_id)
-            await connection.execute(SQL["uninstalled"], account_id)
+            if await connection.fetchval(SQL["uninstalled"], account_id) is not None:
+                await connection.execute(SQL["purge_keys"], account_id)
+                await connection.execute(SQL["purge_answers"], account_id)
         return [repository_of(row) for row in rows]
 
     async def rename(self, account_id: int, login: str) -> None:
@@ -123,10 +174,16 @@ class Accounts:
         return Account(**row) if row else None
 
     async def find(self, login: str) -> Account | None:
-        """The account of that login, while the App is installed there: for the operator's commands alone."""
+        """The account of that login, while the App is installed there."""
         async with self._database.system() as connection:
             row = await connection.fetchrow(SQL["find_account"], login)
         return Account(**row) if row else None
+
+    async def accounts_of(self, ids: Sequence[int]) -> Sequence[Account]:
+        """Those of these accounts that have the App installed, by login."""
+        async with self._database.system() as connection:
+            rows = await connection.fetch(SQL["accounts_of"], list(ids))
+        return [Account(**row) for row in rows]
 
     async def tier(self, account_id: int) -> Tier:
         """The limits of the account's tier; those of the default tier where the account is not known."""

@@ -15,6 +15,9 @@ ACQUIRE_TIMEOUT = 10.0
 IDLE_LIFETIME = 180.0
 """Seconds; proxies in front of managed databases close connections that idle for longer."""
 
+HASTY = "; SET LOCAL synchronous_commit = off"
+"""What lets a transaction end before it is on disk."""
+
 UNAVAILABLE = (
     OSError,
     TimeoutError,
@@ -61,13 +64,17 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
-    def account(self, account_id: int) -> Any:
-        """A transaction that sees one account's rows and can write no other's."""
-        return self._transaction(f"SET LOCAL ROLE deja_view_app; SET LOCAL app.account = '{int(account_id)}'")
+    def account(self, account_id: int, *, durable: bool = True) -> Any:
+        """A transaction that sees one account's rows and can write no other's.
 
-    def system(self) -> Any:
+        One that need not be `durable` does not wait for the disk: a crash of the server may lose it.
+        """
+        scope = f"SET LOCAL ROLE deja_view_app; SET LOCAL app.account = '{int(account_id)}'"
+        return self._transaction(scope if durable else scope + HASTY)
+
+    def system(self, *, durable: bool = True) -> Any:
         """A transaction across accounts: for the queue, the inbox, and finding out whose an event is."""
-        return self._transaction("SET LOCAL ROLE deja_view_system")
+        return self._transaction("SET LOCAL ROLE deja_view_system" + ("" if durable else HASTY))
 
     @asynccontextmanager
     async def _transaction(self, scope: str) -> AsyncIterator[Any]:

@@ -190,6 +190,14 @@ class Issues:
         async with self._database.account(account_id) as connection:
             return int(await connection.fetchval(SQL["count"], account_id, repository_id))
 
+    async def list(
+        self, account_id: int, repository_id: int, state: str | None, after_number: int, limit: int
+    ) -> Sequence[Issue]:
+        """Issues above a number, by number: "open", "closed" or all (None) of them."""
+        async with self._database.account(account_id) as connection:
+            rows = await connection.fetch(SQL["list"], account_id, repository_id, state, after_number, limit)
+        return [issue_of(row) for row in rows]
+
 
 def latest(issues: Iterable[Issue]) -> list[Issue]:
     """The newest version of each number; of two of one time the later in the list."""

@@ -48,7 +48,8 @@ class Repositories:
     ) -> None:
         """Move a repository to a state. Raises ValueError unless INACTIVE, and nothing else, comes with a reason.
 
-        A repository over the tier's limit stays INACTIVE: `Accounts.promote` alone lets it in.
+        A repository over the tier's limit stays INACTIVE: `Accounts.promote` alone lets it in. One that people deactivated
+        stays so: `Accounts.activate` alone lets it in.
         """
         if (state is RepositoryState.INACTIVE) != (reason is not None):
             raise ValueError("a reason belongs to the state inactive, and to no other")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from bot.core.access import StoredOutcome
 from bot.core.records import Outcome, OutcomeKind, Suggestion
 from bot.core.text import sanitise
 from storage.database import Database
@@ -113,6 +114,22 @@ class Suggestions:
                 for item, at in outcomes
             ]
         return len(added) - added.count(None)
+
+    async def outcomes_since(
+        self, account_id: int, repository_id: int, since_id: int, limit: int
+    ) -> Sequence[StoredOutcome]:
+        """Outcomes above an id, by id."""
+        async with self._database.account(account_id) as connection:
+            rows = await connection.fetch(SQL["outcomes"], account_id, repository_id, since_id, limit)
+        return [StoredOutcome(row["id"], outcome_of(row), row["recorded_at"]) for row in rows]
+
+    async def list(
+        self, account_id: int, repository_id: int, before: tuple[datetime, int] | None, limit: int
+    ) -> Sequence[Suggestion]:
+        """Suggestions, latest first; from (`decided_at`, issue number) of the last that was seen on."""
+        values = (account_id, repository_id, *(before or (None, None)), limit)
+        async with self._database.account(account_id) as connection:
+            return [suggestion_of(row) for row in await connection.fetch(SQL["list"], *values)]
 
 
 def columns(suggestion: Suggestion) -> tuple[Any, ...]:

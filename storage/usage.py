@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from bot.core.access import UsageTotal
 from storage.database import Database
 from storage.queries import load
 
@@ -20,6 +21,12 @@ class Usage:
         if amount:
             async with self._database.account(account_id) as connection:
                 await connection.execute(SQL["add"], account_id, metric, amount)
+
+    async def read(self, account_id: int, days: int) -> list[UsageTotal]:
+        """Totals of today and the days before, so many in all, latest first."""
+        async with self._database.account(account_id) as connection:
+            rows = await connection.fetch(SQL["read"], account_id, days)
+        return [UsageTotal(**row) for row in rows]
 
     async def purge(self, older_than: timedelta) -> None:
         """Forget totals of days that are longer ago, of every account."""

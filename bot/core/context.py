@@ -11,6 +11,7 @@ from bot.core.ports import (
     Configs,
     Effects,
     Erasure,
+    Expired,
     GitHub,
     Inbox,
     Issues,
@@ -48,6 +49,7 @@ class Services:
     effects: Effects
     usage: Usage
     erasure: Erasure
+    expired: Expired
     periodic: Periodic
     missed: Missed
     paces: Paces

@@ -27,7 +27,9 @@ from bot.core.access import (
     Session,
     Standing,
     StoredKey,
+    StoredOutcome,
     Taken,
+    UsageTotal,
     UserRecord,
 )
 from bot.core.identity import GitHubUser, UserTokens, WorkflowIdentity
@@ -215,6 +217,36 @@ class Accounts(Protocol):
         """The limits of the account's tier."""
         ...
 
+    async def set_tier(self, account_id: int, tier: str) -> Sequence[Repository]:
+        """Give an account another tier; returns what is to be indexed now.
+
+        What a smaller one has no room for is INACTIVE with the reason, its index kept: those that were added last. Raises
+        MissingError where account or tier are not known.
+        """
+        ...
+
+    async def deactivate(self, account_id: int, repository_id: int) -> bool:
+        """People want nothing done in a repository: INACTIVE, its index kept, its place in the tier free for `promote`.
+
+        Only `activate` lets it in again, no event and no `promote`. False where it was so already. Raises MissingError.
+        """
+        ...
+
+    async def activate(self, account_id: int, repository_id: int) -> Sequence[Repository]:
+        """Let in an INACTIVE repository: PENDING; returns what is to be indexed, nothing where it was let in already.
+
+        Race free. Raises QuotaError where the tier has no room, MissingError where the account has no such repository.
+        """
+        ...
+
+    async def find(self, login: str) -> Account | None:
+        """The account of that login, in upper or lower case; None while the App is not installed there."""
+        ...
+
+    async def accounts_of(self, ids: Sequence[int]) -> Sequence[Account]:
+        """Those of these accounts that have the App installed, by login."""
+        ...
+
 
 class Repositories(Protocol):
     """Repository rows."""
@@ -342,6 +374,12 @@ class Issues(Protocol):
         """How many issues are stored."""
         ...
 
+    async def list(
+        self, account_id: int, repository_id: int, state: str | None, after_number: int, limit: int
+    ) -> Sequence[Issue]:
+        """Issues above a number, by number: "open", "closed" or all (None) of them."""
+        ...
+
 
 class Whitenings(Protocol):
     """What was fitted to a repository's vectors: losing it costs time only."""
@@ -408,6 +446,18 @@ class Suggestions(Protocol):
 
     async def restore_outcomes(self, account_id: int, outcomes: Sequence[tuple[Outcome, datetime]]) -> int:
         """Add outcomes of the account's repositories that are not known, with their times; returns how many."""
+        ...
+
+    async def outcomes_since(
+        self, account_id: int, repository_id: int, since_id: int, limit: int
+    ) -> Sequence[StoredOutcome]:
+        """Outcomes above an id, by id."""
+        ...
+
+    async def list(
+        self, account_id: int, repository_id: int, before: tuple[datetime, int] | None, limit: int
+    ) -> Sequence[Suggestion]:
+        """Suggestions, latest first; from (`decided_at`, issue number) of the last that was seen on, that one left out."""
         ...
 
 
@@ -505,7 +555,11 @@ class Usage(Protocol):
     """Counters per account and day."""
 
     async def add(self, account_id: int, metric: str, amount: int = 1) -> None:
-        """Count. `metric` is one of indexed_issues, suggestions, comments, commands."""
+        """Count. `metric` is one of indexed_issues, suggestions, comments, commands, api_calls."""
+        ...
+
+    async def read(self, account_id: int, days: int) -> list[UsageTotal]:
+        """Totals of today and the days before, so many in all, latest first."""
         ...
 
     async def purge(self, older_than: timedelta) -> None:
@@ -627,8 +681,12 @@ class Sessions(Protocol):
         """
         ...
 
+    async def end_refresh(self, user_id: int, old: SealedTokens, new: SealedTokens | None) -> bool:
+        """End that turn: with new tokens, or without (None). False where the old ones are gone: a later sign-in holds."""
+        ...
+
     async def replace_tokens(self, user_id: int, old: SealedTokens, new: SealedTokens) -> bool:
-        """Exchange tokens, where they still are the old ones; it ends the turn of `begin_refresh`."""
+        """The same tokens sealed anew; False where they are others by now, or are being renewed."""
         ...
 
     async def users_after(self, user_id: int, limit: int) -> list[UserRecord]:

@@ -12,9 +12,10 @@ USAGE_KEPT = timedelta(days=396)
 
 
 async def forget_done(ctx: Context) -> None:
-    """Jobs and raw deliveries that are done, and when each installation was written to."""
+    """Jobs and raw deliveries that are done, when each installation was written to, and what ended by itself."""
     await ctx.services.jobs.purge(DONE_KEPT)
     await ctx.services.paces.purge()
+    await ctx.services.expired.purge()
     await ctx.services.periodic.done("forget_done")
 
 

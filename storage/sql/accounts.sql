@@ -15,7 +15,16 @@ UPDATE accounts SET login = $2, kind = $3, removed_at = NULL WHERE id = $1;
 -- An account without a living installation is kept without its login, for its tier.
 UPDATE accounts SET login = '', removed_at = now()
 WHERE id = $1 AND removed_at IS NULL
-  AND NOT EXISTS (SELECT FROM installations WHERE account_id = $1 AND state <> 'removed');
+  AND NOT EXISTS (SELECT FROM installations WHERE account_id = $1 AND state <> 'removed')
+RETURNING id;
+
+-- name: purge_keys
+-- The keys of an account that is not installed any more. Tokens that were taken back stay so.
+DELETE FROM api_keys WHERE account_id = $1;
+
+-- name: purge_answers
+-- What its programs were answered.
+DELETE FROM idempotency_keys WHERE account_id = $1;
 
 -- name: find_installation
 -- Whose an installation is, the removed ones too.
@@ -48,8 +57,16 @@ SELECT id, account_id, state FROM installations WHERE id = $1 AND state <> 'remo
 SELECT id, login, kind, tier FROM accounts WHERE id = $1 AND removed_at IS NULL;
 
 -- name: find_account
--- By the login that GitHub last told: for the operator's commands alone.
+-- By the login that GitHub last told.
 SELECT id, login, kind, tier FROM accounts WHERE lower(login) = lower($1) AND removed_at IS NULL ORDER BY id LIMIT 1;
+
+-- name: accounts_of
+-- Those of some accounts that have the App installed.
+SELECT id, login, kind, tier FROM accounts WHERE id = ANY($1::bigint[]) AND removed_at IS NULL ORDER BY lower(login), id;
+
+-- name: set_tier
+-- No row where the account is not known.
+UPDATE accounts SET tier = $2 WHERE id = $1 RETURNING id;
 
 -- name: tier
 -- The limits of an account; of the default tier ($2) where the account is not known.
@@ -95,6 +112,31 @@ RETURNING id;
 -- name: explain
 -- Why the rest is inactive, in the words of the tier of today.
 UPDATE repositories SET reason = $2 WHERE account_id = $1 AND over_limit AND reason <> $2;
+
+-- name: freeze
+-- What a smaller tier has no place for: those that were added last. Their index is kept. Only under the account's lock.
+UPDATE repositories SET state = 'inactive', reason = $3, over_limit = true
+WHERE account_id = $1 AND id IN (
+    SELECT id FROM repositories WHERE account_id = $1 AND state <> 'inactive'
+    ORDER BY added_at, id OFFSET $2);
+
+-- name: place
+-- Whether a repository has a place in the tier, or people took it away.
+SELECT state, deactivated FROM repositories WHERE account_id = $1 AND id = $2;
+
+-- name: places_taken
+-- How many have a place. Only under the account's lock.
+SELECT count(*) FROM repositories WHERE account_id = $1 AND state <> 'inactive';
+
+-- name: deactivate
+-- Nothing is done there until people activate it.
+UPDATE repositories SET state = 'inactive', reason = $3, over_limit = false, deactivated = true
+WHERE account_id = $1 AND id = $2;
+
+-- name: activate
+-- To be indexed, whatever it was inactive for.
+UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false, deactivated = false
+WHERE account_id = $1 AND id = $2;
 
 -- name: to_index
 -- Of the given ones ($2) those not indexed yet, and those that shall be indexed whatever they are ($3).

@@ -176,3 +176,11 @@ WHERE account_id = $1 AND repository_id = $2 AND number = ANY($3::integer[]) AND
 -- name: count
 -- How many issues are stored.
 SELECT count(*) FROM issues WHERE account_id = $1 AND repository_id = $2;
+
+-- name: list
+-- A page of issues by number, without vectors and words.
+SELECT repository_id, number, github_id, title, body, state, state_reason, author, author_id, author_is_bot, labels,
+       is_pull_request, locked, reactions, created_at, updated_at, closed_at
+FROM issues
+WHERE account_id = $1 AND repository_id = $2 AND number > $4 AND ($3::text IS NULL OR state = $3)
+ORDER BY number LIMIT $5;

@@ -100,3 +100,12 @@ INSERT INTO outcomes (account_id, repository_id, issue_number, candidate, kind, 
 SELECT $1, id, $3, $4, $5, $6, $7, $8 FROM repositories WHERE account_id = $1 AND id = $2
 ON CONFLICT (repository_id, issue_number, candidate, kind, actor_id) DO NOTHING
 RETURNING issue_number;
+
+-- name: list
+-- A page of what was decided, latest first, from a place ($3, $4) on.
+SELECT account_id, repository_id, issue_number, spoken, reason, threshold, model, likely, also, evidence, content_hash,
+       decided_at, degraded
+FROM suggestions
+WHERE account_id = $1 AND repository_id = $2
+  AND ($3::timestamptz IS NULL OR (decided_at, issue_number) < ($3, $4::integer))
+ORDER BY decided_at DESC, issue_number DESC LIMIT $5;

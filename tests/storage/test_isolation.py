@@ -10,9 +10,11 @@ import asyncpg
 import numpy as np
 import pytest
 
-from bot.core.errors import LeaseLostError, SkipError
+from bot.core.access import Act, Actor, New, NewApiKey, Replay, Standing
+from bot.core.errors import LeaseLostError, MissingError, SkipError
 from bot.core.hashing import content_hash
 from bot.core.ports import Saved
+from bot.core.principal import Scope
 from bot.core.records import (
     Account,
     Effect,
@@ -29,13 +31,18 @@ from bot.core.records import (
 )
 from bot.core.scoring import Whitening
 from storage.accounts import Accounts
+from storage.api_keys import ApiKeys
+from storage.audit import Audit
 from storage.backtests import Backtests
+from storage.call_windows import CallWindows
 from storage.database import Database
 from storage.effects import Effects
+from storage.idempotency import Idempotency
 from storage.issues import Issues
 from storage.jobs import Jobs
 from storage.marks import Marks
 from storage.repositories import Repositories
+from storage.revocations import Revocations
 from storage.suggestions import Suggestions
 from storage.usage import Usage
 from storage.whitenings import Whitenings
@@ -48,6 +55,8 @@ NAME = RepositoryName(7, "octo", "r", private=True)
 ISSUE = Issue(7, 3, 1003, "canary", "b", "open", None, "ann", 5, False, (), False, False, 0, AT, AT)
 NEWER = replace(ISSUE, title="stolen", updated_at=datetime(2025, 1, 1, tzinfo=UTC))
 SUGGESTION = Suggestion(MINE, 7, 3, True, "r", 1.0, "m", (2,), (), {}, b"h" * 32, AT)
+KEY = NewApiKey("key", "n", b"d" * 32, Scope.READ, repository_id=7)
+BEGUN = New(OTHER, "request", AT)
 OUTCOME = Outcome(MINE, 7, 3, 2, OutcomeKind.REJECTED, 5, "command")
 TABLES = {
     "accounts": "id",
@@ -63,6 +72,10 @@ TABLES = {
             "duplicate_marks",
             "backtests",
             "whitenings",
+            "api_keys",
+            "revoked_tokens",
+            "idempotency_keys",
+            "audit_log",
             "usage",
             "jobs",
         ],
@@ -102,6 +115,12 @@ async def fill(url):
     await Marks(database).save(MINE, 7, {3: 2})
     await Backtests(database).save(MINE, 7, "m", "comment", {"asked": 1})
     await Whitenings(database).save(MINE, 7, BASIS, WHITENING)
+    await ApiKeys(database).add(MINE, KEY)
+    await Revocations(database).revoke(MINE, "token", AT)
+    await Idempotency(database).begin(MINE, "request", b"f" * 32)
+    async with database.account(MINE) as connection:
+        await connection.execute("UPDATE idempotency_keys SET created_at = $1", AT)
+    await Audit(database).record(Act("key.create", Actor.USER, account_id=MINE, details={"key": "canary"}))
     await Usage(database).add(MINE, "commands")
     await Jobs(database).enqueue(NewJob("t", Lane.WEBHOOK, account_id=MINE))
     effect = await Effects(database).intend(MINE, 7, 3, "suggestion", "body")
@@ -156,11 +175,18 @@ async def read(issues, account_id):
     return [item async for item in issues.read(account_id, 7)]
 
 
+async def standings(revocations):
+    """Of a token with the same name, and of one that says it came from the first account's key."""
+    return [await revocations.standing(OTHER, "token"), await revocations.standing(OTHER, "mine", "key")]
+
+
 # Every method of every store, called for the other account about the first one's rows, and what it has to give.
 CALLS = {
     ("Accounts", "install"): (lambda s, e: s.install(Account(OTHER, "cat", "User", "free"), 10, [NAME]), []),
     ("Accounts", "add_repositories"): (lambda s, e: s.add_repositories(OTHER, 10, [NAME]), []),
     ("Accounts", "promote"): (lambda s, e: s.promote(OTHER), []),
+    ("Accounts", "deactivate"): (lambda s, e: s.deactivate(OTHER, 7), MissingError),
+    ("Accounts", "activate"): (lambda s, e: s.activate(OTHER, 7), MissingError),
     ("Accounts", "remove_repositories"): (lambda s, e: s.remove_repositories(OTHER, [7]), []),
     ("Accounts", "uninstall"): (lambda s, e: s.uninstall(OTHER, 10), []),
     ("Accounts", "set_state"): (lambda s, e: s.set_state(OTHER, 10, InstallationState.SUSPENDED), None),
@@ -189,6 +215,7 @@ CALLS = {
     ("Issues", "leave"): (lambda s, e: s.leave(OTHER, 7, [3]), []),
     ("Issues", "tombstones"): (lambda s, e: s.tombstones(OTHER, 7, [4]), []),
     ("Issues", "count"): (lambda s, e: s.count(OTHER, 7), 0),
+    ("Issues", "list"): (lambda s, e: s.list(OTHER, 7, None, 0, 9), []),
     ("Suggestions", "save"): (
         lambda s, e: s.save(replace(SUGGESTION, account_id=OTHER, reason="stolen")),
         None,
@@ -208,6 +235,8 @@ CALLS = {
         lambda s, e: s.restore_outcomes(OTHER, [(replace(OUTCOME, issue_number=4), AT)]),
         0,
     ),
+    ("Suggestions", "outcomes_since"): (lambda s, e: s.outcomes_since(OTHER, 7, 0, 9), []),
+    ("Suggestions", "list"): (lambda s, e: s.list(OTHER, 7, None, 9), []),
     ("Effects", "intend"): (lambda s, e: s.intend(OTHER, 7, 3, "suggestion", "stolen"), SkipError),
     ("Effects", "get"): (lambda s, e: s.get(OTHER, 7, 3, "suggestion"), None),
     ("Effects", "sending"): (lambda s, e: s.sending(e, "stolen"), LeaseLostError),
@@ -223,14 +252,42 @@ CALLS = {
     ("Backtests", "get"): (lambda s, e: s.get(OTHER, 7), None),
     ("Whitenings", "save"): (lambda s, e: s.save(OTHER, 7, BASIS, WHITENING), None),
     ("Whitenings", "get"): (lambda s, e: s.get(OTHER, 7, BASIS), None),
+    ("ApiKeys", "add"): (lambda s, e: s.add(OTHER, replace(KEY, id="other")), MissingError),
+    ("ApiKeys", "revoke"): (lambda s, e: s.revoke(OTHER, "key"), False),
+    ("ApiKeys", "used"): (lambda s, e: s.used(OTHER, "key"), None),
+    ("ApiKeys", "list"): (lambda s, e: s.list(OTHER), []),
+    ("Revocations", "standing"): (
+        lambda s, e: standings(s),
+        [Standing(revoked, InstallationState.ACTIVE) for revoked in (False, True)],
+    ),
+    ("Idempotency", "finish"): (lambda s, e: s.finish(BEGUN, 200, b"stolen"), None),
+    ("Idempotency", "abandon"): (lambda s, e: s.abandon(BEGUN), None),
+    ("Audit", "list"): (lambda s, e: s.list(OTHER, None, 9), []),
+    ("Usage", "read"): (lambda s, e: s.read(OTHER, 9), []),
 }
 STORES = {
     store.__name__: store
-    for store in (Accounts, Repositories, Issues, Suggestions, Effects, Marks, Backtests, Whitenings)
+    for store in (
+        Accounts,
+        Repositories,
+        Issues,
+        Suggestions,
+        Effects,
+        Marks,
+        Backtests,
+        Whitenings,
+        ApiKeys,
+        Revocations,
+        CallWindows,
+        Idempotency,
+        Audit,
+        Usage,
+    )
 }
 
-# Nothing of another account is named in these: an installation is found by its id to learn whose it is. Both `find` are the
-# operator's, and no handler has them: `bot.core.ports` does not name them. `active` is for what is done to all in turn.
+# Nothing of another account is named in these: an installation is found by its id to learn whose it is, an account by its
+# login, an API key by its id. `Repositories.find` is the operator's: `bot.core.ports` does not name it. `active` is for what
+# is done to all in turn. What is only ever added under an account's own id is asked below.
 OWN_ROW = {
     ("Repositories", "find"),
     ("Repositories", "active"),
@@ -239,6 +296,17 @@ OWN_ROW = {
     ("Accounts", "find"),
     ("Accounts", "rename"),
     ("Accounts", "tier"),
+    ("Accounts", "set_tier"),
+    ("Accounts", "accounts_of"),
+    ("ApiKeys", "find"),
+    ("Revocations", "revoke"),
+    ("CallWindows", "take_call"),
+    ("CallWindows", "take"),
+    ("CallWindows", "peek"),
+    ("Idempotency", "begin"),
+    ("Audit", "record"),
+    ("Usage", "add"),
+    ("Usage", "purge"),
 }
 
 
@@ -355,7 +423,7 @@ async def test_no_row_is_written_for_another_account(database, effect, snapshot,
             await connection.execute(
                 f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values()
             )
-    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match=r"row-level security|permission denied"):
         async with database.account(MINE) as connection:
             await connection.execute(f"UPDATE {table} SET account_id = {OTHER}")
     assert await snapshot() == before
@@ -377,8 +445,40 @@ async def test_no_row_can_name_a_repository_of_another_account(database, effect)
             )
 
 
-@pytest.mark.parametrize("table", ["issues", "issue_removals", "suggestions", "outcomes", "effects", "usage"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "issues",
+        "issue_removals",
+        "suggestions",
+        "outcomes",
+        "effects",
+        "usage",
+        "revoked_tokens",
+        "idempotency_keys",
+        "audit_log",
+    ],
+)
 async def test_the_system_does_not_read_what_repositories_contain(database, effect, table):
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
         async with database.system() as connection:
             await connection.fetch(f"SELECT * FROM {table}")
+
+
+async def test_the_same_idempotency_key_of_another_account_is_another_one(database, effect, snapshot):
+    before = await snapshot()
+    requests = Idempotency(database)
+    begun = await requests.begin(OTHER, "request", b"f" * 32)
+    await requests.finish(begun, 200, b"own")
+    assert await requests.begin(OTHER, "request", b"f" * 32) == Replay(200, b"own")
+    async with database.account(OTHER) as connection:
+        await connection.execute("DELETE FROM idempotency_keys")
+    assert await snapshot() == before
+
+
+async def test_a_call_is_counted_for_its_own_account(database, effect):
+    async with database.account(OTHER) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await connection.execute(
+                f"INSERT INTO call_windows (key, calls, allowed, seen_at) VALUES ('account:{MINE}', '{{}}', true, now())"
+            )

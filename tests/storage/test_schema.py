@@ -108,7 +108,7 @@ async def test_every_table_of_an_account_is_walled_in(owner):
             "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'account_id'"
         )
     } | {"accounts"}
-    assert len(owned) == 13
+    assert len(owned) == 17
     described = await describe(owner)
     flags = {name: (enabled, forced) for name, enabled, forced in described["row security"]}
     policies = {(table, role) for table, _, _, role, *_ in described["policies"]}

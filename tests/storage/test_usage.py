@@ -4,6 +4,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from bot.core.access import UsageTotal
 from storage.usage import Usage
 
 
@@ -46,3 +47,20 @@ async def test_totals_are_forgotten_after_their_time(database):
     for account in (1, 2):
         async with database.account(account) as connection:
             assert await connection.fetchval("SELECT sum(amount) FROM usage") == 1
+
+
+async def test_usage_is_read_by_day(database):
+    usage = Usage(database)
+    await usage.add(1, "commands", 3)
+    async with database.account(1) as connection:
+        today = await connection.fetchval(
+            "INSERT INTO usage SELECT 1, (now() AT TIME ZONE 'UTC')::date - n, 'api_calls', n + 1 FROM generate_series(0, 40) n"
+            " RETURNING (now() AT TIME ZONE 'UTC')::date"
+        )
+    assert await usage.read(1, 2) == [
+        UsageTotal(today, "api_calls", 1),
+        UsageTotal(today, "commands", 3),
+        UsageTotal(today - timedelta(days=1), "api_calls", 2),
+    ]
+    assert len(await usage.read(1, 30)) == 31
+    assert await usage.read(2, 30) == []
