@@ -37,7 +37,7 @@ class Pairing:
         start, end = self._start, min(self._start + BLOCK, len(self._numbers))
         self._start = end
         cosines = self._texts[start:end] @ self._texts[start:].T
-        rows, columns = np.nonzero(cosines >= self._floor)
+        rows, columns = np.nonzero(cosines >= self._floor_of(cosines))
         upper = columns > rows  # both count from `start`: each pair once, and none with itself
         rows, columns = rows[upper], columns[upper]
         block = np.zeros(len(rows), PAIR)
@@ -45,6 +45,16 @@ class Pairing:
         block["cosine"] = np.minimum(cosines[rows, columns], 1.0)
         self._keep(np.concatenate([self._found, block]))
         return True
+
+    def _floor_of(self, cosines: npt.NDArray[np.float32]) -> float:
+        """The floor for a block: where too many reach ours, one that still leaves more pairs than are kept.
+
+        Of a block's cosines those of a text with itself are no pairs, and half of the others may be told twice.
+        """
+        enough = 2 * (self._most + BLOCK)
+        if np.count_nonzero(cosines >= self._floor) <= enough:
+            return self._floor
+        return float(np.partition(cosines, -enough, axis=None)[-enough])
 
     def _keep(self, found: npt.NDArray[np.void]) -> None:
         """Keep the nearest. Where they are too many the floor rises above the nearest that has to go, ties and all."""
