@@ -83,7 +83,7 @@ class Jobs:
         await self._fenced("finish", job, note)
 
     async def give_back(self, job: Job, *, after: float, reason: str, counts: bool) -> None:
-        """Ready again in `after` seconds."""
+        """Ready again in `after` seconds; where the same waits meanwhile, that one goes on in its place."""
         while True:
             try:
                 return await self._fenced("give_back", job, after, reason, counts)

@@ -86,15 +86,30 @@ WITH ended AS (
 SELECT id FROM ended;
 
 -- name: give_back
--- Ready again later; a duplicate that waits meanwhile takes its place. No row means that the lease was lost.
+-- Ready again later. Where the same waits meanwhile, it takes this one's place with its attempts and progress, and no
+-- sooner: else each try would leave one job more. What waits for something else of that key stays beside it. No row means
+-- that the lease was lost.
+WITH mine AS (
+    SELECT *, now() + $4::double precision * interval '1 second' AS again_at, attempt - (NOT $6)::integer AS tried
+    FROM jobs WHERE id = $1 AND worker = $2 AND attempt = $3 AND state = 'running'
+    FOR UPDATE
+), other AS (
+    UPDATE jobs
+    SET attempt = mine.tried, progress = mine.progress, reason = $5,
+        run_at = greatest(jobs.run_at, mine.again_at), enqueued_at = least(jobs.enqueued_at, mine.enqueued_at)
+    FROM mine
+    WHERE jobs.dedupe = mine.dedupe AND jobs.state = 'ready' AND jobs.payload = mine.payload AND mine.delivery_id IS NULL
+    RETURNING jobs.id
+)
 UPDATE jobs
-SET state = 'ready', worker = NULL, lease_until = NULL, reason = $5,
-    run_at = now() + $4::double precision * interval '1 second',
-    attempt = CASE WHEN $6 THEN attempt ELSE attempt - 1 END,
+SET state = CASE WHEN EXISTS (SELECT FROM other) THEN 'done' ELSE 'ready' END,
+    ended_at = CASE WHEN EXISTS (SELECT FROM other) THEN now() END,
+    worker = NULL, lease_until = NULL, reason = $5, run_at = mine.again_at, attempt = mine.tried,
     dedupe = CASE WHEN EXISTS (
-        SELECT FROM jobs other WHERE other.dedupe = jobs.dedupe AND other.state = 'ready') THEN NULL ELSE dedupe END
-WHERE id = $1 AND worker = $2 AND attempt = $3 AND state = 'running'
-RETURNING id;
+        SELECT FROM jobs other WHERE other.dedupe = jobs.dedupe AND other.state = 'ready') THEN NULL ELSE jobs.dedupe END
+FROM mine
+WHERE jobs.id = mine.id
+RETURNING jobs.id;
 
 -- name: bury
 -- Dead letter. No row means that the lease was lost.

@@ -99,7 +99,43 @@ async def test_a_waiting_job_with_the_same_dedupe_key_is_enough(jobs):
     (claimed,) = await jobs.claim(WORKER)
     assert await jobs.enqueue(job(dedupe="index:1")) == 1  # what runs may have missed what was asked for now
     await jobs.give_back(claimed, after=0, reason="later", counts=True)
-    assert len(await jobs.claim(WORKER, limit=9)) == 2
+    assert len(await jobs.claim(WORKER, limit=9)) == 1
+
+
+@pytest.mark.parametrize("counts", [True, False])
+async def test_what_fails_and_is_asked_for_again_and_again_stays_one_job(jobs, database, counts):
+    """A rebuild while Chroma is down: each question that misses the collection asks for one more."""
+    await jobs.enqueue(job(dedupe="rebuild:1"))
+    for _ in range(4):
+        (running,) = await jobs.claim(WORKER, limit=9)
+        await jobs.save_progress(running, {"page": running.attempt})
+        await jobs.enqueue(job(dedupe="rebuild:1"))
+        await jobs.give_back(running, after=0, reason="Chroma is down", counts=counts)
+    found = await rows(database, "state, attempt, progress, reason, dedupe")
+    assert [row for row in found if row[0] != "done"] == [
+        ("ready", 4 * counts, {"page": 4 if counts else 1}, "Chroma is down", "rebuild:1")
+    ]
+
+
+async def test_what_waits_meanwhile_does_not_go_before_its_back_off_is_over(jobs, database):
+    await jobs.enqueue(job(dedupe="rebuild:1"))
+    (running,) = await jobs.claim(WORKER)
+    await jobs.enqueue(job(dedupe="rebuild:1"))
+    await jobs.give_back(running, after=600, reason="Chroma is down", counts=True)
+    assert await jobs.claim(WORKER, limit=9) == []
+    (first,), (second,) = await rows(database, "enqueued_at")
+    assert first == second, "how long it waited is not forgotten"
+
+
+async def test_what_was_asked_for_otherwise_meanwhile_waits_beside_it(jobs, database):
+    await jobs.enqueue(job(dedupe="index:1", payload={"fresh": True}))
+    (running,) = await jobs.claim(WORKER)
+    await jobs.enqueue(job(dedupe="index:1", payload={"fresh": False}))
+    await jobs.give_back(running, after=0, reason="later", counts=True)
+    assert await rows(database, "state, payload, dedupe") == [
+        ("ready", {"fresh": True}, None),
+        ("ready", {"fresh": False}, "index:1"),
+    ]
 
 
 async def test_a_duplicate_that_arrives_while_a_job_is_given_back_is_waited_for(jobs, database):
@@ -112,7 +148,7 @@ async def test_a_duplicate_that_arrives_while_a_job_is_given_back_is_waited_for(
         giving = asyncio.create_task(jobs.give_back(running, after=0.0, reason="later", counts=True))
         await somebody_waits_for(await connection.fetchval("SELECT pg_backend_pid()"), database)
     await giving
-    assert await rows(database, "state, dedupe") == [("ready", None), ("ready", "k")]
+    assert await rows(database, "state, attempt") == [("done", 1), ("ready", 1)]
 
 
 async def somebody_waits_for(backend, database):
