@@ -87,12 +87,11 @@ class People:
         assert old.refresh is not None
         try:
             new = await self._sign_in.refresh(old.refresh)
-        except GitHubError:
-            await self._sessions.replace_tokens(record.id, record.tokens, record.tokens)  # ends our turn
+        except (GitHubError, SignInError):
+            await self._sessions.end_refresh(record.id, record.tokens, None)
             raise
         kept = sealed_tokens(self._sealer, record.id, new)
-        while not await self._sessions.replace_tokens(record.id, record.tokens, kept):
-            record, found = await self._read(record.id)
-            if found != old:  # the person signed in meanwhile
-                return found
-        return new
+        if await self._sessions.end_refresh(record.id, record.tokens, kept):
+            return new
+        _, newer = await self._read(record.id)  # the person signed in meanwhile
+        return newer

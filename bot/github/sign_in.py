@@ -36,6 +36,9 @@ from bot.github.pages import pages
 
 log = structlog.get_logger()
 
+TOKENS_TIMEOUT = 10.0
+"""Seconds for a request of tokens: shorter than the turn to renew them (`ports.Sessions.begin_refresh`)."""
+
 NO_ACCESS = (
     GoneError,
     MovedError,
@@ -82,7 +85,8 @@ class GitHubSignIn:
     ) -> None:
         """`web_url` is where people see GitHub; the session stays its owner's to close."""
         self._api = Wire(session, api, MemoryPauses(), heard)
-        self._web = Wire(session, replace(api, base_url=web_url), MemoryPauses(), heard)
+        web = replace(api, base_url=web_url, timeout=min(api.timeout, TOKENS_TIMEOUT))
+        self._web = Wire(session, web, MemoryPauses(), heard)
         self._web_url, self._client_id, self._client_secret = web_url, client_id, client_secret
 
     def authorize_url(self, state: str, challenge: str, redirect_uri: str) -> str:
