@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     backtest.add_argument("--json", action="store_true", help="print the report as JSON")
     add_admin(commands, shared)
+    add_carrying(commands, shared)
     evaluate = commands.add_parser(
         "evaluate", help="measure retrieval quality on labelled trackers", parents=[shared]
     )
@@ -76,6 +77,38 @@ def add_admin(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     reconcile = actions.add_parser("reconcile", help="compare indexes with GitHub now, without comments")
     reconcile.add_argument("--account", metavar="LOGIN", help="only this account's repositories")
+
+
+def add_carrying(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """What moves issues here and away."""
+    bring = commands.add_parser(
+        "import", help="issues of a self-hosted parent, or of an export (docs/moving.md)", parents=[shared]
+    )
+    bring.add_argument("--account", required=True, metavar="LOGIN", help="the account that gets them")
+    source = bring.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--chroma-path", type=Path, metavar="DIR", help="the parent's PersistentClient folder"
+    )
+    source.add_argument("--chroma-url", metavar="URL", help="the parent's Chroma server")
+    source.add_argument(
+        "--chroma-cloud", action="store_true", help="the parent's Chroma Cloud (SOURCE_CHROMA_API_KEY)"
+    )
+    source.add_argument(
+        "--jsonl", metavar="FILE", help="a file of `export`, gzip or not; - for standard input"
+    )
+    bring.add_argument("--source-tenant", metavar="TENANT", help="of the parent's Chroma")
+    bring.add_argument("--source-database", metavar="DATABASE", help="of the parent's Chroma")
+    bring.add_argument("--repository", metavar="OWNER/REPO", help="only this one")
+    write = bring.add_mutually_exclusive_group()
+    write.add_argument(
+        "--apply", action="store_true", help="write; without it nothing is, and the plan is shown"
+    )
+    write.add_argument("--dry-run", action="store_true", help="show the plan, as without --apply")
+    bring.add_argument("--strict", action="store_true", help="write nothing where a single row is refused")
+    export = commands.add_parser("export", help="an account's issues as JSON lines", parents=[shared])
+    export.add_argument("--account", required=True, metavar="LOGIN")
+    export.add_argument("--repository", metavar="OWNER/REPO", help="only this one")
+    export.add_argument("--out", required=True, type=Path, metavar="FILE")
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -158,6 +191,38 @@ def admin(args: argparse.Namespace) -> int:
     return 0
 
 
+def bring_in(args: argparse.Namespace) -> int:
+    """`import`."""
+    from bot.carry import Wanted
+    from bot.carry import bring_in as carry_in
+    from bot.settings import load
+    from storage.chroma import CollectionsSettings
+
+    key = os.environ.get("SOURCE_CHROMA_API_KEY") or None
+    if args.chroma_cloud and not (key and args.source_tenant and args.source_database):
+        raise SettingsError(
+            "--chroma-cloud needs SOURCE_CHROMA_API_KEY, --source-tenant and --source-database"
+        )
+    chroma = CollectionsSettings(
+        args.chroma_path, args.chroma_url, key, args.source_tenant, args.source_database
+    )
+    wanted = Wanted(args.account, args.jsonl, chroma, args.repository, args.apply, args.strict)
+    settings = load(dict(os.environ), data_dir=args.data_dir)
+    text, well = asyncio.run(carry_in(settings, wanted, lambda line: print(line, file=sys.stderr)))
+    print(text)
+    return 0 if well else 1
+
+
+def carry_out(args: argparse.Namespace) -> int:
+    """`export`."""
+    from bot.carry import carry_out as carry_away
+    from bot.settings import load
+
+    settings = load(dict(os.environ), data_dir=args.data_dir)
+    print(asyncio.run(carry_away(settings, args.account, args.repository, args.out)))
+    return 0
+
+
 def evaluate(args: argparse.Namespace) -> int:
     """`evaluate`."""
     from bot.settings import model_folder
@@ -183,6 +248,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "demo": demo,
     "backtest": backtest,
     "admin": admin,
+    "import": bring_in,
+    "export": carry_out,
     "evaluate": evaluate,
 }
 

@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -62,7 +62,9 @@ class Unpacked(io.RawIOBase):
         return len(data)
 
 
-def lines(name: str, most_unpacked: int = MOST_UNPACKED) -> Iterator[tuple[int, str | None, str]]:
+def lines(
+    name: str, most_unpacked: int = MOST_UNPACKED
+) -> Generator[tuple[int, str | None, str], None, None]:
     """(number from 1, text or None, what is wrong with it) of each line that is not blank; `-` is standard input.
 
     Lines end as on any system. Raises SettingsError for what is no readable file.
@@ -93,7 +95,7 @@ def numbered(text: IO[str]) -> Iterator[tuple[int, str | None, str]]:
         elif NOT_UTF_8.search(line):
             yield number, None, "it is not UTF-8"
         elif line.strip():
-            yield number, line, ""
+            yield number, line.rstrip("\n"), ""
 
 
 @contextlib.contextmanager

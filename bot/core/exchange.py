@@ -7,6 +7,7 @@ belong to a model. What is read was written elsewhere: each function raises BadR
 import json
 import math
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from bot.core import payload
-from bot.core.errors import BadRowError, DeadError
+from bot.core.errors import BadRowError, DeadError, SettingsError
 from bot.core.ports import Issues, Marks, Suggestions
 from bot.core.records import Issue, Outcome, OutcomeKind, Repository, Suggestion
 from bot.core.text import MAX_TEXT, UNSTORABLE
@@ -36,6 +37,7 @@ ID = re.compile(
 TYPES = {"issue": "issues", "pull_request": "issues", "discussion": "discussions"}
 """The parent's types, and what its ids call them."""
 
+MOST_FLOAT = sys.float_info.max
 OVERRIDES = (None, "shadow", "comment")
 
 T = TypeVar("T")
@@ -178,7 +180,8 @@ def parsed(text: str) -> Any:
         return json.loads(text, parse_constant=refuse)
     except ValueError as error:
         # Python's own message quotes nothing of the text.
-        raise BadRowError(f"it is not JSON: {getattr(error, 'msg', 'a number too long')}") from None
+        why = getattr(error, "msg", "a number too long").removesuffix(" at")
+        raise BadRowError(f"it is not JSON: {why}") from None
     except RecursionError:
         raise BadRowError("it is nested too deeply") from None
 
@@ -189,14 +192,19 @@ def refuse(name: str) -> Any:
 
 
 def header_in(value: Any) -> Header | None:
-    """The header that a first line is; None where it is something else. Raises BadRowError for a later version's."""
+    """The header that a line is; None where it is something else.
+
+    Raises BadRowError where it names no version, SettingsError for a later one: what follows may mean something else.
+    """
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         return None
     version = value.get("version")
     if type(version) is not int or version < 1:
         raise BadRowError("its header names no version")
     if version > VERSION:
-        raise BadRowError(f"it was written by a later release (version {version}): upgrade this one first")
+        raise SettingsError(
+            f"the export has version {version}, this release reads {VERSION}: upgrade it first"
+        )
     return Header(
         told(payload.text, value.get("account"), "account"),
         told(payload.moment, value.get("exported_at"), "exported_at"),
@@ -380,8 +388,8 @@ def threshold_in(value: Any) -> float:
     """A score; infinities stand as words."""
     if value in ("inf", "-inf", "nan"):
         return float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadRowError("threshold is not a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST_FLOAT:
+        raise BadRowError("threshold is not a number that is a score")
     return float(value)
 
 
