@@ -42,6 +42,30 @@ async def database_url(postgres, template, request):
     await owner.close()
 
 
+@pytest.fixture(scope="module")
+def shared_url(postgres, template):
+    """The address of a migrated database for a whole module: its tests keep to rows of their own."""
+    name = f"test_{os.urandom(6).hex()}"
+    asyncio.run(run(postgres, f"CREATE DATABASE {name} TEMPLATE {template} OWNER {embedded.ROLE}"))
+    yield postgres.address(name)
+    asyncio.run(run(postgres, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def run(postgres, statement):
+    """As the superuser."""
+    owner = await asyncpg.connect(postgres.address("template1", "postgres"))
+    await owner.execute(statement)
+    await owner.close()
+
+
+@pytest.fixture
+async def shared(shared_url):
+    """The database of the module, as behaviour sees it."""
+    database = await Database.connect(shared_url, size=5)
+    yield database
+    await database.close()
+
+
 @pytest.fixture
 async def database(database_url):
     """A fresh, migrated database, as behaviour sees it."""

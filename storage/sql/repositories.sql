@@ -30,7 +30,8 @@ WHERE account_id = $1 AND id = $2 AND ($3 = 'inactive' OR NOT over_limit) AND NO
 
 -- name: readmit
 -- What is inactive for that reason waits for room, as if it were over the tier's limit.
-UPDATE repositories SET over_limit = true WHERE account_id = $1 AND id = $2 AND state = 'inactive' AND reason = $3;
+UPDATE repositories SET over_limit = true
+WHERE account_id = $1 AND id = $2 AND state = 'inactive' AND reason = $3 AND NOT deactivated;
 
 -- name: indexed
 -- The index is complete; a repository that became inactive meanwhile stays so.

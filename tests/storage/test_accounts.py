@@ -2,10 +2,10 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
-from bot.core.errors import DeadError, RetryError
+from bot.core.access import Act, Actor
+from bot.core.errors import DeadError, MissingError, QuotaError, RetryError
 from bot.core.records import (
     Account,
     Delivery,
@@ -17,13 +17,18 @@ from bot.core.records import (
     RepositoryName,
     RepositoryState,
 )
+from bot.core.tiers import DEACTIVATED
 from storage.accounts import SQL, Accounts
+from storage.audit import Audit
+from storage.database import Database
+from storage.idempotency import Idempotency
 from storage.inbox import Inbox
 from storage.issues import Issues
 from storage.jobs import Jobs
 from storage.repositories import Repositories
 from storage.usage import Usage
 
+GONE = ("repositories", "issues", "issue_removals", "suggestions", "outcomes", "effects", "idempotency_keys")
 OCTO, CAT = Account(1, "octo", "Organization", "free"), Account(2, "cat", "User", "free")
 
 
@@ -52,13 +57,6 @@ def accounts(database):
 @pytest.fixture
 def repositories(database):
     return Repositories(database)
-
-
-async def set_tier(owner_url, account_id, tier):
-    connection = await asyncpg.connect(owner_url)
-    await connection.execute("SET ROLE deja_view_system")
-    await connection.execute("UPDATE accounts SET tier = $2 WHERE id = $1", account_id, tier)
-    await connection.close()
 
 
 async def test_an_installation_brings_an_account_and_its_repositories(accounts, repositories):
@@ -117,7 +115,17 @@ async def test_fifty_installs_at_once_of_a_new_account_leave_three(accounts, rep
 
 
 @pytest.mark.parametrize(
-    "change", ["install", "add_repositories", "promote", "remove_repositories", "uninstall"]
+    "change",
+    [
+        "install",
+        "add_repositories",
+        "promote",
+        "remove_repositories",
+        "uninstall",
+        "set_tier",
+        "deactivate",
+        "activate",
+    ],
 )
 async def test_whatever_changes_the_count_waits_for_its_turn(accounts, database, change):
     await accounts.install(OCTO, 10, names(7))
@@ -127,6 +135,9 @@ async def test_whatever_changes_the_count_waits_for_its_turn(accounts, database,
         "promote": lambda: accounts.promote(1),
         "remove_repositories": lambda: accounts.remove_repositories(1, []),
         "uninstall": lambda: accounts.uninstall(1, 99),
+        "set_tier": lambda: accounts.set_tier(1, "pro"),
+        "deactivate": lambda: accounts.deactivate(1, 7),
+        "activate": lambda: accounts.activate(1, 7),
     }
     async with database.system() as connection:
         await connection.execute(SQL["lock_account"], 1)
@@ -155,16 +166,136 @@ async def test_twenty_promotions_at_once_let_in_no_more_than_fits(accounts):
     assert sorted(ids([item for found in promoted for item in found])) == [4, 5]
 
 
-async def test_an_inactive_repository_makes_room_and_an_upgrade_lets_in_more(
-    accounts, repositories, database_url
-):
+async def test_an_inactive_repository_makes_room_and_an_upgrade_lets_in_more(accounts, repositories):
     await accounts.install(OCTO, 10, names(*range(1, 60)))
     await repositories.set_state(1, 1, RepositoryState.INACTIVE, "turned off")
     assert ids(await accounts.promote(1)) == [4]
-    await set_tier(database_url, 1, "pro")
-    assert ids(await accounts.promote(1)) == list(range(5, 52))
+    assert ids(await accounts.set_tier(1, "pro")) == list(range(5, 52))
     reasons = {item.reason for item in await repositories.list(1)} - {None}
     assert reasons == {"turned off", "The Pro plan indexes 50 repositories; remove one here or upgrade."}
+
+
+def in_place(listed):
+    return [item.id for item in listed if item.state is not RepositoryState.INACTIVE]
+
+
+async def test_a_downgrade_freezes_what_was_added_last_and_an_upgrade_brings_it_back(
+    accounts, repositories, database
+):
+    await accounts.install(OCTO, 10, [])
+    await accounts.set_tier(1, "pro")
+    for n in (5, 4, 3, 2, 1):
+        await accounts.add_repositories(1, 10, [name(n)])
+        await repositories.indexed(1, n, total=1)
+        await Issues(database).save(1, [issue(n)])
+    assert await accounts.set_tier(1, "free") == []
+    listed = await repositories.list(1)
+    assert in_place(listed) == [3, 4, 5]
+    frozen = [item for item in listed if item.state is RepositoryState.INACTIVE]
+    assert {item.reason for item in frozen} == {
+        "The Free plan indexes 3 repositories; remove one here or upgrade."
+    }
+    assert [await Issues(database).count(1, n) for n in (1, 2)] == [1, 1]
+    assert await accounts.set_tier(1, "free") == []
+    assert ids(await accounts.set_tier(1, "enterprise")) == [2, 1]
+    assert in_place(await repositories.list(1)) == [1, 2, 3, 4, 5]
+    assert (await accounts.account(1)).tier == "enterprise"
+
+
+@pytest.mark.parametrize(("account", "tier"), [(1, "gold"), (1, ""), (404, "pro")])
+async def test_a_tier_or_an_account_that_is_not_known_is_refused(accounts, account, tier):
+    await accounts.install(OCTO, 10, [])
+    with pytest.raises(MissingError):
+        await accounts.set_tier(account, tier)
+    assert (await accounts.account(1)).tier == "free"
+
+
+async def test_what_people_deactivated_makes_room_and_only_people_let_it_in_again(accounts, repositories):
+    await accounts.install(OCTO, 10, names(1, 2, 3, 4))
+    await repositories.indexed(1, 2, total=1)
+    assert await accounts.deactivate(1, 2)
+    assert not await accounts.deactivate(1, 2)
+    left = await repositories.get(1, 2)
+    assert (left.state, left.reason) == (RepositoryState.INACTIVE, DEACTIVATED)
+    assert ids(await accounts.promote(1)) == [4]
+    await accounts.deactivate(1, 4)
+    # There is a place, and nothing that happens by itself gives it to them.
+    assert await accounts.promote(1) == []
+    assert ids(await accounts.add_repositories(1, 10, names(2, 4))) == []
+    assert ids(await accounts.install(OCTO, 10, names(1, 2, 3, 4))) == [1, 3]
+    assert ids(await accounts.install(OCTO, 11, names(1, 2, 3, 4))) == [1, 3]
+    assert ids(await accounts.set_tier(1, "pro")) == []
+    await repositories.readmit(1, 2, DEACTIVATED)
+    for state, reason in (
+        (RepositoryState.INDEXING, None),
+        (RepositoryState.ACTIVE, None),
+        (RepositoryState.INACTIVE, "archived"),
+    ):
+        await repositories.set_state(1, 2, state, reason)
+    await repositories.indexed(1, 2, total=1)
+    assert await accounts.promote(1) == []
+    assert (await repositories.get(1, 2)).reason == DEACTIVATED
+    assert ids(await accounts.activate(1, 2)) == [2]
+    assert (await repositories.get(1, 2)).state is RepositoryState.PENDING
+
+
+async def test_what_is_over_the_limit_stays_deactivated_when_there_is_room(accounts, repositories):
+    await accounts.install(OCTO, 10, names(1, 2, 3, 4))
+    await accounts.deactivate(1, 4)
+    await accounts.remove_repositories(1, [1])
+    assert await accounts.promote(1) == []
+    assert ids(await accounts.activate(1, 4)) == [4]
+
+
+async def test_an_activation_beyond_the_tier_is_refused(accounts, repositories):
+    await accounts.install(OCTO, 10, names(1, 2, 3, 4))
+    with pytest.raises(QuotaError, match="The Free plan indexes 3 repositories") as refused:
+        await accounts.activate(1, 4)
+    assert (refused.value.limit, refused.value.allowed) == ("repositories", 3)
+    assert await accounts.activate(1, 3) == []
+    await accounts.deactivate(1, 1)
+    assert ids(await accounts.activate(1, 4)) == [4]
+    with pytest.raises(QuotaError):
+        await accounts.activate(1, 1)
+    assert (await repositories.get(1, 1)).reason == DEACTIVATED
+
+
+@pytest.mark.parametrize("change", ["activate", "deactivate"])
+@pytest.mark.parametrize(("account", "repository"), [(2, 7), (1, 8), (404, 7)])
+async def test_nobody_moves_a_repository_that_is_not_theirs(
+    accounts, repositories, change, account, repository
+):
+    await accounts.install(OCTO, 10, names(7))
+    await accounts.install(CAT, 20, names(8, owner="cat"))
+    before = await repositories.list(1) + await repositories.list(2)
+    with pytest.raises(MissingError):
+        await getattr(accounts, change)(account, repository)
+    assert await repositories.list(1) + await repositories.list(2) == before
+
+
+async def test_fifty_activations_at_once_on_free_leave_three(accounts, repositories, database_url):
+    await accounts.install(OCTO, 10, names(*range(1, 51)))
+    for n in range(1, 51):
+        await accounts.deactivate(1, n)
+    elsewhere = await Database.connect(database_url, size=5)
+    both = (accounts, Accounts(elsewhere))
+    done = await asyncio.gather(*(both[n % 2].activate(1, n) for n in range(1, 51)), return_exceptions=True)
+    assert sum(isinstance(item, QuotaError) for item in done) == 47
+    assert len(in_place(await repositories.list(1))) == 3
+    await elsewhere.close()
+
+
+async def test_accounts_are_found_by_login_and_by_id_while_the_app_is_installed(accounts):
+    await accounts.install(OCTO, 10, [])
+    await accounts.install(CAT, 20, [])
+    assert await accounts.find("OCTO") == OCTO
+    assert await accounts.find("nobody") is None
+    assert await accounts.find("") is None
+    assert await accounts.accounts_of([2, 1, 404]) == [CAT, OCTO]
+    await accounts.uninstall(1, 10)
+    assert await accounts.find("octo") is None
+    assert await accounts.find("") is None
+    assert await accounts.accounts_of([1, 2]) == [CAT]
 
 
 async def test_a_name_that_changed_keeps_its_collection(accounts, repositories):
@@ -198,9 +329,9 @@ async def test_a_removal_that_overtook_the_installation_holds(accounts, reposito
     assert await repositories.list(1) == []
 
 
-async def test_a_paid_tier_survives_a_new_installation(accounts, database_url):
+async def test_a_paid_tier_survives_a_new_installation(accounts):
     await accounts.install(OCTO, 10, names(7))
-    await set_tier(database_url, 1, "pro")
+    await accounts.set_tier(1, "pro")
     await accounts.uninstall(1, 10)
     await accounts.install(OCTO, 11, names(7))
     assert (await accounts.account(1)).tier == "pro"
@@ -352,19 +483,24 @@ async def test_an_account_and_its_repositories_are_renamed_together(accounts, re
     assert (await accounts.account(1)).login == "octo"
 
 
-async def test_an_uninstall_takes_everything_along_but_usage(accounts, repositories, database, database_url):
+async def test_an_uninstall_takes_everything_along_but_usage_and_the_audit_log(
+    accounts, repositories, database, database_url
+):
     await accounts.install(OCTO, 10, names(7))
     await Issues(database).save(1, [issue(7)])
     await Usage(database).add(1, "commands")
+    await Idempotency(database).begin(1, "k", b"f" * 32)
+    await Audit(database).record(Act("a", Actor.SYSTEM, account_id=1))
     await deliver(database, 10, 7)
     await deliver(database, 10, None)
     other = await deliver(database, 20, None)
     assert ids(await accounts.uninstall(1, 10)) == [7]
     assert await left(database) == {other}
     async with database.account(1) as connection:
-        for table in ("repositories", "issues", "issue_removals", "suggestions", "outcomes", "effects"):
+        for table in GONE:
             assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0
         assert await connection.fetchval("SELECT sum(amount) FROM usage") == 1
+        assert await connection.fetchval("SELECT count(*) FROM audit_log") == 1
         assert await connection.fetchval("SELECT login FROM accounts") == ""
 
 

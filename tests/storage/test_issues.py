@@ -342,3 +342,14 @@ async def test_the_order_of_versions_is_exact_to_the_microsecond(issues):
     await issues.save(1, [exact])
     assert await issues.save(1, [issue(title="a microsecond older")]) == NOTHING
     assert (await get(issues)).issue == exact
+
+
+async def test_issues_are_paged_by_number_and_state(issues):
+    made = [issue(n, state="closed" if n % 2 else "open") for n in (5, 3, 1, 4, 2)]
+    await issues.save(1, made)
+    by_number = sorted(made, key=lambda item: item.number)
+    first = await issues.list(1, 7, None, 0, 3)
+    assert [*first, *await issues.list(1, 7, None, first[-1].number, 9)] == by_number
+    assert await issues.list(1, 7, "open", 2, 9) == [by_number[3]]
+    assert [item.number for item in await issues.list(1, 7, "closed", 0, 9)] == [1, 3, 5]
+    assert await issues.list(1, 8, None, 0, 9) == []

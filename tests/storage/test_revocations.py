@@ -1,3 +1,5 @@
+import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,47 +13,64 @@ from storage.revocations import Revocations
 
 ACTIVE = InstallationState.ACTIVE
 LATER = datetime.now(UTC) + timedelta(days=1)
+IDS = itertools.count(1)
 
 
 @pytest.fixture
-async def revocations(database):
-    for account, installation in ((1, 10), (2, 20)):
-        await Accounts(database).install(Account(account, f"a{account}", "User", "free"), installation, [])
-    return Revocations(database)
+def revocations(shared):
+    return Revocations(shared)
 
 
-async def test_a_token_that_was_taken_back_stays_so(revocations):
-    assert await revocations.standing(1, "t") == Standing(False, ACTIVE)
-    await revocations.revoke(1, "t", LATER)
-    await revocations.revoke(1, "t", LATER)
-    assert await revocations.standing(1, "t") == Standing(True, ACTIVE)
-    assert await revocations.standing(1, "u") == Standing(False, ACTIVE)
+async def installed(database):
+    """An account of the test's own; its id is also its installation's."""
+    n = next(IDS)
+    await Accounts(database).install(Account(n, f"octo{n}", "User", "free"), n, [])
+    return n
 
 
-async def test_nobody_takes_back_the_token_of_another_account(revocations):
-    await revocations.revoke(2, "t", LATER)
-    assert await revocations.standing(1, "t") == Standing(False, ACTIVE)
+@pytest.fixture
+async def mine(shared):
+    return await installed(shared)
+
+
+@pytest.fixture
+async def other(shared):
+    return await installed(shared)
+
+
+async def test_a_token_that_was_taken_back_stays_so(revocations, mine):
+    assert await revocations.standing(mine, "t") == Standing(False, ACTIVE)
+    await revocations.revoke(mine, "t", LATER)
+    await revocations.revoke(mine, "t", LATER)
+    assert await revocations.standing(mine, "t") == Standing(True, ACTIVE)
+    assert await revocations.standing(mine, "u") == Standing(False, ACTIVE)
+
+
+async def test_nobody_takes_back_the_token_of_another_account(revocations, mine, other):
+    await revocations.revoke(other, "t", LATER)
+    assert await revocations.standing(mine, "t") == Standing(False, ACTIVE)
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "gone", "another's"])
-async def test_a_token_ends_with_the_key_that_it_was_exchanged_from(revocations, database, end):
-    keys = ApiKeys(database)
-    await keys.add(1, NewApiKey("k", "n", b"d" * 32, Scope.READ, expires_at=LATER))
-    assert await revocations.standing(1, "t", "k") == Standing(False, ACTIVE)
+async def test_a_token_ends_with_the_key_that_it_was_exchanged_from(revocations, shared, mine, other, end):
+    keys, new = ApiKeys(shared), NewApiKey(f"k{mine}", "n", b"d" * 32, Scope.READ, expires_at=LATER)
+    await keys.add(mine, new)
+    assert await revocations.standing(mine, "t", new.id) == Standing(False, ACTIVE)
     if end == "revoked":
-        await keys.revoke(1, "k")
-    async with database.system() as connection:
-        await connection.execute("DELETE FROM api_keys WHERE $1 <> 'revoked'", end)
+        await keys.revoke(mine, new.id)
+    else:
+        async with shared.system() as connection:
+            await connection.execute("DELETE FROM api_keys WHERE id = $1", new.id)
     if end == "expired":
-        await keys.add(1, NewApiKey("k", "n", b"d" * 32, Scope.READ, expires_at=datetime.now(UTC)))
+        await keys.add(mine, replace(new, expires_at=datetime.now(UTC)))
     if end == "another's":
-        await keys.add(2, NewApiKey("k", "n", b"d" * 32, Scope.READ))
-    assert await revocations.standing(1, "t", "k") == Standing(True, ACTIVE)
-    assert await revocations.standing(1, "t") == Standing(False, ACTIVE)
+        await keys.add(other, new)
+    assert await revocations.standing(mine, "t", new.id) == Standing(True, ACTIVE)
+    assert await revocations.standing(mine, "t") == Standing(False, ACTIVE)
 
 
-async def test_a_token_knows_when_the_app_is_gone_or_suspended(revocations, database):
-    await Accounts(database).set_state(1, 10, InstallationState.SUSPENDED)
-    assert await revocations.standing(1, "t") == Standing(False, InstallationState.SUSPENDED)
-    await Accounts(database).uninstall(1, 10)
-    assert await revocations.standing(1, "t") == Standing(False, None)
+async def test_a_token_knows_when_the_app_is_suspended_or_gone(revocations, shared, mine):
+    await Accounts(shared).set_state(mine, mine, InstallationState.SUSPENDED)
+    assert await revocations.standing(mine, "t") == Standing(False, InstallationState.SUSPENDED)
+    await Accounts(shared).uninstall(mine, mine)
+    assert await revocations.standing(mine, "t") == Standing(False, None)

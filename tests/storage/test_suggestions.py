@@ -96,3 +96,27 @@ async def test_what_was_refused_is_known_by_candidate_and_as_a_whole(suggestions
     assert await suggestions.refused(1, 7, 3) == {2}
     await suggestions.record(outcome(None, REJECTED))
     assert await suggestions.refused(1, 7, 3) == {2, None}
+
+
+async def test_suggestions_are_paged_from_the_latest_on(suggestions):
+    at = [AT, AT, AT.replace(year=2023), AT.replace(year=2025)]
+    for number, when in enumerate(at, 1):
+        await suggestions.save(replace(SUGGESTION, issue_number=number, decided_at=when))
+    seen, before = [], None
+    while page := await suggestions.list(1, 7, before, 2):
+        seen += [item.issue_number for item in page]
+        before = (page[-1].decided_at, page[-1].issue_number)
+    assert seen == [4, 2, 1, 3]
+    assert (await suggestions.list(1, 7, None, 1))[0] == replace(SUGGESTION, issue_number=4, decided_at=at[3])
+    assert await suggestions.list(1, 8, None, 9) == []
+
+
+async def test_outcomes_are_paged_in_their_order(suggestions):
+    made = [outcome(candidate, kind) for candidate in (2, 4) for kind in (CONFIRMED, REJECTED)]
+    for item in made:
+        await suggestions.record(item)
+    first = await suggestions.outcomes_since(1, 7, 0, 3)
+    rest = await suggestions.outcomes_since(1, 7, first[-1].id, 3)
+    assert [item.outcome for item in (*first, *rest)] == made
+    assert [item.recorded_at for item in first] == sorted(item.recorded_at for item in first)
+    assert await suggestions.outcomes_since(1, 8, 0, 9) == []
