@@ -24,6 +24,7 @@ from bot.core.errors import (
     MovedError,
     NotFoundError,
     PermissionMissingError,
+    RateLimitedError,
     RetryError,
     SettingsError,
     StorageUnavailableError,
@@ -83,6 +84,9 @@ SCHEDULE_EVERY = 15.0
 
 WATCH_EVERY = 1.0
 """Seconds between looks at the embedded server."""
+
+ASK_GITHUB_EVERY = 30.0
+"""Seconds between requests that `GET /readyz` makes to GitHub, at the least."""
 
 LONGEST_WAIT = 60.0
 """Seconds between attempts to ask GitHub who we are, at the most."""
@@ -299,10 +303,23 @@ async def who_we_are(github: GitHubApp) -> AppIdentity:
     while True:
         try:
             return await github.identity()
-        except GitHubError as error:
+        except (GitHubError, StorageUnavailableError) as error:
             log.warning("github_does_not_know_us", reason=str(error), again_in=wait)
         await asyncio.sleep(wait)
         wait = min(wait * 2, LONGEST_WAIT)
+
+
+def reachable(github: GitHubApp) -> health.Check:
+    """GitHub as a part: asked seldom, and fine where it answers us. That it limits us is no failure."""
+
+    async def check() -> str:
+        try:
+            await github.ping()
+        except RateLimitedError as error:
+            return f"limited: {error.retry_after or 0.0:.0f} s from now we may ask again"
+        return "ok"
+
+    return health.seldom(check, ASK_GITHUB_EVERY)
 
 
 def answering(ask: Callable[[], Awaitable[object]]) -> health.Check:
@@ -394,7 +411,7 @@ async def work(base: Base, stop: asyncio.Event) -> None:
         services = await unless(stop, stack.enter_async_context(open_services(base, github)))
         if services is None:
             return
-        base.checks["github"] = answering(github.identity)
+        base.checks["github"] = reachable(github)
         hint = asyncio.Event()
         async with beside(listen(base.url, hint), schedule_forever(base)):
             await Worker(base.jobs, partial(run_job, services), hint, base.metrics).work(stop)

@@ -9,6 +9,9 @@ from bot.core.errors import RateLimitedError
 
 HOUR = 3_600.0
 
+THE_APP = 2**63 - 1
+"""Stands for the App's own requests where pauses are kept by installation: no installation has the greatest id that there is."""
+
 BUSY = 0.25
 """Seconds before somebody asks again whose turn another write has; most writes take about that long."""
 

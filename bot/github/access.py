@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bot.core.context import now
 from bot.core.errors import CredentialsError
-from bot.core.pace import Kind
+from bot.core.pace import THE_APP, Kind
 from bot.github.auth import AppKeys
 from bot.github.client import Answer, Client, Request, Wire
 from bot.github.pace import Pace
@@ -18,8 +18,11 @@ class AppAccess:
         """`keys` sign them."""
         self._wire, self._keys = wire, keys
 
-    async def send(self, request: Request, installation_id: int | None = None) -> Answer:
-        """Send, with the next key where GitHub refuses one; a request about an installation keeps to its pauses."""
+    async def send(self, request: Request, installation_id: int = THE_APP) -> Answer:
+        """Send, with the next key where GitHub refuses one.
+
+        A request about an installation keeps to its pauses, any other one to the App's own.
+        """
         client = Client(self._wire, installation_id)
         for _ in range(len(self._keys) - 1):
             token = self._keys.token()

@@ -49,6 +49,10 @@ class GitHubApp:
             self._identity = usable(lambda: AppIdentity(int(answer.data["id"]), str(answer.data["slug"])))
         return self._identity
 
+    async def ping(self) -> None:
+        """Raise GitHubError where GitHub does not answer us now."""
+        await self._app.send(get("app"))
+
     def repository(self, repository: Repository) -> GitHubRepository:
         """The repository, through tokens scoped to its id."""
         access = Access(self._wire, self._tokens, self._pace, repository.installation_id, repository.id)

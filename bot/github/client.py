@@ -20,7 +20,7 @@ from bot.core.errors import (
     InvalidRequestError,
     RateLimitedError,
 )
-from bot.core.pace import Kind
+from bot.core.pace import THE_APP, Kind
 from bot.github.errors import classify, classify_graphql, clean, http_date, limited
 from bot.github.pace import Pauses
 
@@ -100,13 +100,13 @@ class Wire:
 
 
 class Client(abc.GitHubAPI):
-    """Requests about one installation, or about the App itself where there is none.
+    """Requests about one installation, or about the App itself.
 
     gidgethub builds and decodes them; everything that can go wrong is judged in `_request`, so that its own exceptions,
     which mistake a secondary limit for a bad request and stumble over status 520, are never raised.
     """
 
-    def __init__(self, wire: Wire, installation_id: int | None = None) -> None:
+    def __init__(self, wire: Wire, installation_id: int = THE_APP) -> None:
         """Cheap: one for each use."""
         super().__init__(USER_AGENT, base_url=wire.api.base_url)
         self._wire, self._installation_id = wire, installation_id
@@ -197,8 +197,6 @@ class Client(abc.GitHubAPI):
             raise ForeignHostError(f"{clean(origin.host or '')} is not the API's host")
 
     async def _ensure_no_pause(self) -> None:
-        if self._installation_id is None:
-            return
         pause, moment = await self._wire.pauses.get(self._installation_id), now()
         if pause is not None and moment < pause.resume_at:
             wait = (pause.resume_at - moment).total_seconds()
@@ -206,8 +204,6 @@ class Client(abc.GitHubAPI):
 
     async def _pause(self, error: RateLimitedError) -> RateLimitedError:
         """Remember the limit, so that nothing is sent before it ends; the error then says when that is."""
-        if self._installation_id is None:
-            return error
         pause, moment = await self._wire.pauses.add(self._installation_id, error), now()
         log.warning(
             "github_paused", until=pause.resume_at.isoformat(), secondary=pause.secondary, reason=str(error)

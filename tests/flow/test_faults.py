@@ -2,9 +2,11 @@ import shutil
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import aiohttp
 import asyncpg
 import pytest
 
+import bot.app
 from bot.core.marker import read
 from bot.core.reconcile import verify_job
 from bot.sandbox.faults import Fault
@@ -316,3 +318,37 @@ async def test_a_collection_that_differs_without_an_error_is_found_and_made_anew
     assert (await verify(stage)).count("rebuild_collection") == 1
     done = await verify(stage)
     assert (done.count("rebuild_collection"), done.count("verify_collection")) == (1, 3)
+
+
+async def readiness(stage):
+    """Status of `GET /readyz`, and what it says of GitHub, as soon as the worker has begun."""
+    url = f"http://127.0.0.1:{stage.process.port}/readyz"
+
+    async def told():
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            said = response.status, (await response.json())["parts"].get("github", "not asked")
+        return said if said[1] not in ("not asked", await bot.app.still_waiting()) else None
+
+    return await stage.until(told, "what GitHub is said to be")
+
+
+async def test_readiness_asks_github_once_in_a_while(open_stage):
+    stage = await open_stage()
+    await readiness(stage)
+    assert [await readiness(stage) for _ in range(5)] == [(200, "ok")] * 5
+    asked = [call for call in stage.sandbox.calls if call.path == "/app"]
+    assert len(asked) == 2, "at the start who we are, then once"
+
+
+async def test_readiness_tells_what_github_answers_now(open_stage, monkeypatch):
+    monkeypatch.setattr(bot.app, "ASK_GITHUB_EVERY", 0.0)
+    stage = await open_stage()
+    assert await readiness(stage) == (200, "ok")
+    stage.sandbox.faults.append(Fault("GET", "^/app$", status=502, times=99))
+    status, said = await readiness(stage)
+    assert (status, said.split(":")[0]) == (503, "failed")
+    stage.sandbox.faults[:] = [Fault("GET", "^/app$", status=429, headers={"Retry-After": "1"})]
+    for _ in range(2):
+        status, said = await readiness(stage)
+        assert (status, said.split(":")[0]) == (200, "limited"), "it answers, and no part has failed"
+    assert [call.status for call in stage.sandbox.calls if call.path == "/app"].count(429) == 1

@@ -22,6 +22,7 @@ from bot.core.errors import (
 )
 from bot.core.pace import Kind, Pause, WritePace
 from bot.github.access import Access, AppAccess
+from bot.github.app import GitHubApp
 from bot.github.auth import AppKeys
 from bot.github.client import Api, Client, Request, Wire, get
 from bot.github.errors import limited
@@ -195,6 +196,34 @@ async def test_nothing_is_sent_inside_a_pause(server, access, wire, pauses, repl
 
 def token():
     return {"token": "ghs_other", "expires_at": "2999-01-01T00:00:00Z"}
+
+
+async def test_the_app_s_own_requests_pause_for_all_processes_and_stop_nobody_else(
+    server, session, api, pem, pauses
+):
+    def started():
+        return GitHubApp(session, api, AppKeys(APP_ID, [pem]), pauses=pauses)
+
+    app = started()
+    server.on("GET", "/app/hook/deliveries", LIMITS["403, retry-after"])
+    with pytest.raises(RateLimitedError) as raised:
+        await app.hook_attempts(None)
+    assert raised.value.retry_after >= 89.0
+    for ask in (
+        app.ping,
+        lambda: app.hook_attempts(None),
+        lambda: app.redeliver(7),
+        started().ping,
+        started().identity,
+    ):
+        with pytest.raises(RateLimitedError):
+            await ask()
+    assert len(server.seen) == 1
+    server.on("GET", "/repos/octo/hello", Reply(body={}))
+    access = Access(Wire(session, api, pauses), Tokens(app._app.mint), Pace(WritePace()), INSTALLATION, 42)
+    await access.send(get("repos/octo/hello"))
+    pauses._pauses.clear()
+    await app.ping()
 
 
 async def test_a_stored_pause_holds_after_a_restart(server, session, api, pem):

@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.context import now
 from bot.core.errors import RateLimitedError, StorageUnavailableError
-from bot.core.pace import BUSY, Kind, WritePace
+from bot.core.pace import BUSY, THE_APP, Kind, WritePace
 from storage import paces as module
 from storage.database import Database
 from storage.paces import Paces
@@ -184,6 +184,13 @@ async def test_a_pause_holds_for_every_process_and_after_a_restart(two, database
         wait = await paces.take(INSTALLATION, uuid4(), Kind.WRITE, USUAL, 0.0)
         assert wait.seconds == pytest.approx(9_000.0, abs=100.0)
         assert wait.pause.secondary is secondary
+
+
+async def test_the_app_s_own_pause_is_kept_beside_those_of_installations(two):
+    here, there = two
+    await here.add(THE_APP, limit(9_000.0))
+    assert (await there.get(THE_APP)).length == pytest.approx(9_000.0, abs=100.0)
+    assert await there.get(INSTALLATION) is None
 
 
 async def test_a_write_learns_of_a_pause_that_its_process_thinks_there_is_none_of(two):

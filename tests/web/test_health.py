@@ -113,3 +113,43 @@ async def test_a_page_without_a_database_still_has_what_is_counted_here():
 
 def test_an_empty_page_is_a_page():
     assert Metrics().render().startswith(b"# HELP deja_view_deliveries_total")
+
+
+async def test_a_part_that_is_asked_seldom_is_asked_once_whoever_asks_how_often():
+    said, now = ["ok", RuntimeError("gone"), "ok"], [100.0]
+    asked = []
+
+    async def check():
+        asked.append(now[0])
+        await asyncio.sleep(0)
+        answer = said.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    rare = health.seldom(check, 30.0, lambda: now[0])
+    assert await asyncio.gather(*(rare() for _ in range(20))) == ["ok"] * 20
+    now[0] = 129.9
+    assert await rare() == "ok"
+    now[0] = 130.0
+    assert [await rare(), await rare()] == ["failed: RuntimeError"] * 2, "a failure stands too"
+    now[0] = 160.0
+    assert await rare() == "ok"
+    assert asked == [100.0, 130.0, 160.0]
+
+
+async def test_a_part_that_is_asked_seldom_and_hangs_is_not_asked_again_at_once(monkeypatch):
+    monkeypatch.setattr(health, "SELDOM_TIMEOUT", 0.05)
+    asked = []
+
+    async def check():
+        asked.append(1)
+        await hanging()
+
+    rare = health.seldom(check, 30.0)
+    assert [await rare() for _ in range(3)] == ["failed: TimeoutError"] * 3
+    assert asked == [1]
+
+
+def test_what_is_asked_seldom_has_answered_before_it_would_be_broken_off():
+    assert health.SELDOM_TIMEOUT < health.CHECK_TIMEOUT
