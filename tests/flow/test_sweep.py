@@ -252,11 +252,13 @@ async def test_a_limit_of_github_ends_the_turn_and_the_next_one_goes_on(stage):
     issues = [opened(stage, n) for n in range(3)]
     await stage.github.hooks.settled()
     stage.github.hooks.switches.drop = False
-    limit = Fault("POST", "/attempts$", skip=1, status=429, headers={"Retry-After": "1"}, body="{}")
-    stage.sandbox.faults.append(limit)
+    spent = {"Retry-After": "1", "X-RateLimit-Remaining": "0"}
+    body = '{"message": "API rate limit exceeded"}'
+    stage.sandbox.faults.append(Fault("POST", "/attempts$", skip=1, status=403, headers=spent, body=body))
     await Jobs(stage.database).enqueue(NewJob("sweep_deliveries", Lane.WEBHOOK))
     await stage.until(partial(waits, stage), "the end of the turn")
     assert sum(redeliveries(stage).values()) == 1
+    await asyncio.sleep(1.0)  # the App's own pause
     await stage.make_due("sweep_deliveries")
     await stage.quiet()
     await later(stage)
