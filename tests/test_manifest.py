@@ -6,6 +6,7 @@ import yaml
 
 from bot.sandbox import github as sandbox
 from bot.web.server import HOOK_PATH
+from bot.web.sign_in import CALLBACK_PATH
 from handlers import ROUTED_EVENTS
 
 ROOT = Path(__file__).parent.parent
@@ -54,4 +55,4 @@ def test_webhooks_go_to_the_route_that_takes_them(manifest):
 def test_people_sign_in_with_us_and_not_by_installing(manifest):
     assert manifest["request_oauth_on_install"] is False
     (address,) = map(urlsplit, manifest["callback_urls"])
-    assert (address.scheme, address.path) == ("https", "/login/callback")
+    assert (address.scheme, address.path) == ("https", CALLBACK_PATH)
