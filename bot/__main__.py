@@ -75,6 +75,9 @@ def add_admin(commands: Any, shared: argparse.ArgumentParser) -> None:
     verbs.add_parser("bury", help="end a job that waits or runs").add_argument(
         "job_id", type=int, metavar="ID"
     )
+    tier = actions.add_parser("tier", help="give an account another tier")
+    tier.add_argument("account", metavar="LOGIN")
+    tier.add_argument("tier", metavar="TIER", help="free, pro, enterprise, or another row of `tiers`")
     reconcile = actions.add_parser("reconcile", help="compare indexes with GitHub now, without comments")
     reconcile.add_argument("--account", metavar="LOGIN", help="only this account's repositories")
 
@@ -186,7 +189,7 @@ def admin(args: argparse.Namespace) -> int:
     from bot.settings import load
 
     settings = load(dict(os.environ), data_dir=args.data_dir)
-    given = {name: getattr(args, name, None) for name in ("verb", "job_id", "account")}
+    given = {name: getattr(args, name, None) for name in ("verb", "job_id", "account", "tier")}
     print(asyncio.run(administer(settings, args.action, **given)))
     return 0
 

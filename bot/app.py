@@ -17,10 +17,12 @@ import structlog
 from aiohttp import web
 
 import handlers
+from bot.core.access import Act, Actor
 from bot.core.backtest import Report, asked_of, judge
 from bot.core.context import Context, Services, now
 from bot.core.errors import (
     GitHubError,
+    MissingError,
     MovedError,
     NotFoundError,
     PermissionMissingError,
@@ -35,6 +37,7 @@ from bot.core.periodic import PERIODIC
 from bot.core.reconcile import reconcile_job
 from bot.core.records import AppIdentity, InstallationState, Job, Lane, NewJob, Repository
 from bot.core.repo_config import DEFAULT
+from bot.core.tiers import over_limit
 from bot.github.app import GitHubApp
 from bot.github.auth import AppKeys
 from bot.github.client import Api, Heard
@@ -51,8 +54,10 @@ from bot.web import health
 from bot.web.hooks import Intake
 from bot.web.server import application
 from bot.worker import Worker
+from handlers.installation import index_job
 from storage import embedded
 from storage.accounts import Accounts
+from storage.audit import Audit
 from storage.backtests import Backtests
 from storage.chroma import CollectionsSettings
 from storage.collections import Collections, open_collections
@@ -631,11 +636,16 @@ async def admin(
     verb: str | None = None,
     job_id: int | None = None,
     account: str | None = None,
+    tier: str | None = None,
 ) -> str:
     """What the operator asked for, as text. Raises SettingsError where there is nothing of that id or name."""
     async with beside_a_service(settings) as database:
         if action == "reconcile":
             return await reconcile(database, account)
+        if action == "tier":
+            assert account is not None
+            assert tier is not None
+            return await admin_tier(database, account, tier)
         return await admin_jobs(Jobs(database), verb or "list", job_id)
 
 
@@ -648,6 +658,26 @@ async def reconcile(database: Database, login: str | None) -> str:
     return (
         f"{new} repositories will be compared with GitHub; {len(repositories) - new} waited for that already"
     )
+
+
+async def admin_tier(database: Database, login: str, tier: str) -> str:
+    """Give an account another tier. Raises SettingsError where account or tier are not known."""
+    accounts = Accounts(database)
+    account = await accounts.find(login)
+    if account is None:
+        raise SettingsError(f"{login} is not an account that has the App installed")
+    try:
+        wanted = await accounts.set_tier(account.id, tier)
+    except MissingError as error:
+        raise SettingsError(f"{tier}: {error}") from None
+    await Jobs(database).enqueue(*(index_job(repository) for repository in wanted))
+    reason = over_limit(await accounts.tier(account.id))
+    frozen = sum(item.reason == reason for item in await Repositories(database).list(account.id))
+    change = {"from": account.tier, "to": tier}
+    await Audit(database).record(
+        Act("account.tier", Actor.OPERATOR, account.login, account_id=account.id, details=change)
+    )
+    return f"{account.login} has the tier {tier}: {len(wanted)} repositories will be indexed, {frozen} have no room"
 
 
 async def admin_jobs(jobs: Jobs, verb: str, job_id: int | None) -> str:

@@ -130,8 +130,8 @@ async def changed(ctx: Context, payload: Payload) -> None:
 
 
 async def removed(ctx: Context, payload: Payload) -> None:
-    """Deleted, or moved to another repository: nothing of it stays."""
-    target = await target_of(ctx, payload)
+    """Deleted, or moved to another repository: nothing of it stays, nor in an index that rests."""
+    target = await target_of(ctx, payload, inactive=True)
     issue = issue_from(payload.get("issue"), target.repository.id)
     numbers = [issue.number]
     await ctx.services.issues.delete(target.account_id, target.repository.id, numbers, ctx.services.clock())

@@ -42,10 +42,11 @@ async def installation_of(ctx: Context, payload: dict[str, Any]) -> Installation
     return installation
 
 
-async def target_of(ctx: Context, payload: dict[str, Any]) -> Target:
+async def target_of(ctx: Context, payload: dict[str, Any], *, inactive: bool = False) -> Target:
     """The repository of an event, seen by the installation that sent it.
 
-    Raises DeadError for a repository that is not the installation's, SkipError for one that is not worked on.
+    Raises DeadError for a repository that is not the installation's, SkipError for one that is not worked on, unless the
+    event concerns `inactive` ones too.
     """
     installation = await installation_of(ctx, payload)
     name = repository_name_from(payload.get("repository"))
@@ -54,7 +55,7 @@ async def target_of(ctx: Context, payload: dict[str, Any]) -> Target:
         if ctx.job.attempt <= UNKNOWN_WAITS:
             raise RetryError(f"repository {name.id} is not known yet", after=5.0 * ctx.job.attempt)
         raise DeadError(f"repository {name.id} does not belong to installation {installation.id}")
-    if repository.state is RepositoryState.INACTIVE:
+    if repository.state is RepositoryState.INACTIVE and not inactive:
         raise SkipError(f"the repository is inactive: {repository.reason}")
     known = (repository.owner, repository.name, repository.private)
     # At a later attempt the event is old: GitHub may have told another name since.

@@ -77,23 +77,26 @@ class Accounts:
         return [repository_of(row) for row in rows]
 
     async def set_tier(self, account_id: int, tier: str) -> Sequence[Repository]:
-        """Give an account another tier; returns what is to be indexed now.
+        """Give an account another tier; returns what is to be indexed now: what was let in, and what may hold more issues.
 
         Whether it grows or shrinks, those that were added first have the places. Raises MissingError where account or tier
         are not known.
         """
         async with self._database.system() as connection:
             await connection.execute(SQL["lock_account"], account_id)
+            before = await self._tier(connection, account_id)
             try:
                 changed = await connection.fetchval(SQL["set_tier"], account_id, tier)
             except asyncpg.ForeignKeyViolationError:
                 raise MissingError("There is no such tier.") from None
             if changed is None:
                 raise MissingError("There is no such account.")
-            limits = await self._tier(connection, account_id)
-            await connection.execute(SQL["freeze"], account_id, limits.repositories, over_limit(limits))
-            promoted = await fit(connection, account_id, limits)
-            rows = await connection.fetch(SQL["to_index"], account_id, [], promoted)
+            after = await self._tier(connection, account_id)
+            await connection.execute(SQL["freeze"], account_id, after.repositories, over_limit(after))
+            wanted = await fit(connection, account_id, after)
+            if after.issues > before.issues:
+                wanted = await placed(connection, account_id)
+            rows = await connection.fetch(SQL["to_index"], account_id, [], wanted)
         return [repository_of(row) for row in rows]
 
     async def deactivate(self, account_id: int, repository_id: int) -> bool:
@@ -118,7 +121,7 @@ class Accounts:
             if row["state"] != "inactive":
                 return []
             tier = await self._tier(connection, account_id)
-            if await connection.fetchval(SQL["places_taken"], account_id) >= tier.repositories:
+            if len(await placed(connection, account_id)) >= tier.repositories:
                 raise QuotaError("repositories", tier.repositories, over_limit(tier))
             await connection.execute(SQL["activate"], account_id, repository_id)
             rows = await connection.fetch(SQL["to_index"], account_id, [repository_id], [])
@@ -244,6 +247,11 @@ async def fit(connection: Any, account_id: int, tier: Tier) -> list[int]:
     rows = await connection.fetch(SQL["fit"], account_id, tier.repositories)
     await connection.execute(SQL["explain"], account_id, over_limit(tier))
     return [row["id"] for row in rows]
+
+
+async def placed(connection: Any, account_id: int) -> list[int]:
+    """Ids of the repositories that have a place in the tier. Only under the account's lock."""
+    return [row["id"] for row in await connection.fetch(SQL["placed"], account_id)]
 
 
 async def purge(connection: Any, purged: Sequence[Mapping[str, Any]]) -> None:

@@ -218,7 +218,7 @@ class Accounts(Protocol):
         ...
 
     async def set_tier(self, account_id: int, tier: str) -> Sequence[Repository]:
-        """Give an account another tier; returns what is to be indexed now.
+        """Give an account another tier; returns what is to be indexed now: what was let in, and what may hold more issues.
 
         What a smaller one has no room for is INACTIVE with the reason, its index kept: those that were added last. Raises
         MissingError where account or tier are not known.

@@ -124,9 +124,9 @@ WHERE account_id = $1 AND id IN (
 -- Whether a repository has a place in the tier, or people took it away.
 SELECT state, deactivated FROM repositories WHERE account_id = $1 AND id = $2;
 
--- name: places_taken
--- How many have a place. Only under the account's lock.
-SELECT count(*) FROM repositories WHERE account_id = $1 AND state <> 'inactive';
+-- name: placed
+-- Repositories that have a place in the tier. Only under the account's lock.
+SELECT id FROM repositories WHERE account_id = $1 AND state <> 'inactive';
 
 -- name: deactivate
 -- Nothing is done there until people activate it.

@@ -8,9 +8,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import bot.app
+from bot.core.access import Actor
 from bot.core.errors import SettingsError
 from bot.core.records import Lane, NewJob
 from bot.sandbox.faults import Fault
+from storage.accounts import Accounts
+from storage.audit import Audit
 from storage.jobs import Jobs
 
 from .conftest import REPORTS
@@ -168,3 +171,41 @@ async def test_an_account_is_compared_with_github_on_demand(stage):
     assert await stage.stored(issue.number) is not None
     with pytest.raises(SettingsError, match="nobody has no repository"):
         await bot.app.admin(settings, "reconcile", account="nobody")
+
+
+async def test_an_upgrade_indexes_what_had_no_room_and_is_audited(open_stage):
+    stage = await open_stage(tier="free")
+    settings = stage.process.base.settings
+    repositories = [stage.new_repository(f"app{n}", reports=REPORTS[:1]) for n in range(4)]
+    stage.repository = repositories[0]
+    stage.installation = stage.github.install(stage.app, repositories[0].owner, repositories)
+    await stage.quiet()
+    told = await bot.app.admin(settings, "tier", account="OCTO", tier="pro")
+    assert told == "octo has the tier pro: 4 repositories will be indexed, 0 have no room"
+    await stage.indexed(repositories[3])
+    told = await bot.app.admin(settings, "tier", account="octo", tier="free")
+    assert told == "octo has the tier free: 0 repositories will be indexed, 1 have no room"
+    account = repositories[0].owner.id
+    lines = await Audit(stage.database).list(account, None, 9)
+    assert [line.act.details for line in lines] == [
+        {"from": "pro", "to": "free"},
+        {"from": "free", "to": "pro"},
+    ]
+    assert {(line.act.actor, line.act.action, line.act.subject) for line in lines} == {
+        (Actor.OPERATOR, "account.tier", "octo")
+    }
+    with pytest.raises(SettingsError, match="nobody is not an account"):
+        await bot.app.admin(settings, "tier", account="nobody", tier="pro")
+    with pytest.raises(SettingsError, match="gold: There is no such tier"):
+        await bot.app.admin(settings, "tier", account="octo", tier="gold")
+
+
+async def test_an_issue_that_is_deleted_leaves_an_index_that_rests_too(stage):
+    account = stage.repository.owner.id
+    await Accounts(stage.database).deactivate(account, stage.repository.id)
+    quiet = await stage.report_again(0)
+    assert stage.ours(quiet) == []
+    stage.github.delete_issue(stage.repository, stage.repository.issues[2])
+    await stage.quiet()
+    assert await stage.stored(2) is None
+    assert await stage.stored(3) is not None
