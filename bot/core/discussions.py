@@ -34,10 +34,10 @@ CRASHED = 0.15
 """Taken off where something broke."""
 
 TELLING_LABELS = frozenset(
-    {"question", "help wanted", "discussion", "feature request", "feature", "enhancement", "idea", "proposal", "feedback", "rfc",
+    {"question", "help wanted", "feature request", "feature", "enhancement", "idea", "proposal", "feedback", "rfc",
      "design", "brainstorming", "suggestion", "support"}
 )  # fmt: skip
-"""Labels of what is no bug, in lower case and without a prefix such as `type:`."""
+"""Labels of what is no bug, in lower case and without a prefix such as `type:`; those that we write say nothing new."""
 
 
 def pattern(*alternatives: str) -> re.Pattern[str]:

@@ -193,15 +193,16 @@ def suggested_message(found: int, analyzed: int, *, dry_run: bool) -> str:
 
 
 def wanted_label(suggestion: Body) -> str | None:
-    """The label that a suggestion asks for."""
-    return LABELS.get(suggestion["confidence"])
+    """The label that a suggestion asks for; None where it has one of them already, or is too unsure for any."""
+    has_one = any(label in suggestion["labels"] for label in LABELS.values())
+    return None if has_one else LABELS.get(suggestion["confidence"])
 
 
 def labelled(answer: Body, written: Sequence[int], left: int) -> Body:
     """The same answer after labels were written; `left` is how many there was no time for."""
     numbers = set(written)
     told = [
-        {"number": item["number"], "labels": [wanted_label(item)], "confidence": item["confidence"]}
+        {"number": item["number"], "labels": [LABELS[item["confidence"]]], "confidence": item["confidence"]}
         for item in answer["suggestions"]
         if item["number"] in numbers
     ]

@@ -46,6 +46,7 @@ def issue(title, body="", **changes):
         ("Parser", "", ("question",), 0.65),
         ("Parser", "", ("Type: Feature Request",), 0.65),
         ("Parser", "", ("bug", "area/parser"), 0.15),
+        ("Parser", "", ("discussion", "should-be-discussion"), 0.15),
         ("Parser", "community roadmap", (), 0.35),
         ("Parser", "community roadmap strategy philosophy methodology", (), 0.45),
         ("It crashes", "", (), 0.0),

@@ -13,6 +13,7 @@ from bot.core.legacy import (
     stats,
     suggested,
     validation_detail,
+    wanted_label,
 )
 from tests.core.test_discussions import issue
 from tests.core.test_report_duplicates import REPOSITORY
@@ -148,6 +149,17 @@ def test_suggested_and_labelled():
 )  # fmt: skip
 def test_labels_are_written_only_where_both_are_said(changes, labels):
     assert SuggestDiscussionsRequest(**NAMED, **changes).labels is labels
+
+
+@pytest.mark.parametrize(
+    ("confidence", "labels", "expected"),
+    [
+        ("high", ["ui"], "should-be-discussion"), ("medium", [], "discussion"), ("low", [], None), ("high", ["discussion"], None),
+        ("medium", ["should-be-discussion"], None),
+    ],
+)  # fmt: skip
+def test_no_second_label_is_wanted(confidence, labels, expected):
+    assert wanted_label(suggestion(1, confidence) | {"labels": labels}) == expected
 
 
 def test_nothing_to_analyse_is_said():
