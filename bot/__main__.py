@@ -271,10 +271,14 @@ def refusals() -> tuple[type[Exception], ...]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; settings that do not allow it are told in one line."""
     args = parser().parse_args(argv)
+    from bot.core.redaction import without_secrets
+    from bot.logs import tell_crashes
+
+    tell_crashes()
     try:
         return COMMANDS[args.command](args)
     except (SettingsError, StorageUnavailableError) as error:
-        print(f"deja-view: {error}", file=sys.stderr)
+        print(f"deja-view: {without_secrets(str(error))}", file=sys.stderr)
         return 2
     except refusals() as error:
         print(f"deja-view: PostgreSQL refuses DATABASE_URL: {str(error).splitlines()[0]}", file=sys.stderr)

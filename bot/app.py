@@ -553,7 +553,7 @@ async def running(
 
 async def serve(settings: Settings, *, hooks: bool, jobs: bool) -> None:
     """Run until SIGTERM or SIGINT, or until the worker cannot go on."""
-    configure(settings.log_format)
+    configure(settings.log_format, secrets=settings.secrets())
     stop = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stop.set)
@@ -565,7 +565,7 @@ async def serve(settings: Settings, *, hooks: bool, jobs: bool) -> None:
 
 async def migrate(settings: Settings) -> list[str]:
     """Apply migrations; returns the names of those that were missing."""
-    configure(settings.log_format)
+    configure(settings.log_format, secrets=settings.secrets())
     async with AsyncExitStack() as stack:
         return await apply_migrations(await open_database(settings, stack))
 

@@ -9,7 +9,7 @@ from bot.core.context import Context
 from bot.core.errors import PermissionMissingError, RefusedError, RetryError
 from bot.core.records import EffectState, Repository
 from bot.core.repo_config import DEFAULT, Config, ConfigInvalid, ConfigOk
-from handlers.writing import look_up, send
+from handlers.writing import look_up, published, send
 
 log = structlog.get_logger()
 
@@ -36,6 +36,7 @@ async def report(ctx: Context, repository: Repository, sha: str, problems: Seque
         return
     key = f"config:{sha}"
     title, body = config_issue(ctx.services.marker_key, repository, key, problems)
+    body = published(body)
     github = ctx.services.github.repository(repository)
     effect = await ctx.services.effects.intend(repository.account_id, repository.id, 0, key, body)
     if effect.state is EffectState.SENDING:

@@ -11,6 +11,7 @@ from bot.core.errors import GitHubError, GoneError, NotFoundError, RetryError, S
 from bot.core.marker import read
 from bot.core.ports import Written
 from bot.core.records import Effect, EffectState, Repository
+from bot.core.redaction import without_secrets
 from bot.core.sweep import KEPT
 
 log = structlog.get_logger()
@@ -34,6 +35,7 @@ async def write_comment(ctx: Context, repository: Repository, number: int, key: 
     None where it was cancelled, or deleted by somebody: what people removed stays away.
     """
     effects, github = ctx.services.effects, ctx.services.github.repository(repository)
+    body = published(body)
     crash.point("effect-wanted")
     effect = await effects.intend(repository.account_id, repository.id, number, key, body)
     crash.point("effect-intended")
@@ -47,6 +49,14 @@ async def write_comment(ctx: Context, repository: Repository, number: int, key: 
         return await edit(ctx, repository, effect, body)
     await ensure_welcome(ctx, repository, number)
     return await send(ctx, effect, body, lambda: github.comment(number, body))
+
+
+def published(body: str) -> str:
+    """What may be written where everybody reads it: whatever looks like a secret stays here."""
+    shown = without_secrets(body)
+    if shown != body:
+        log.error("secret_kept_back")
+    return shown
 
 
 async def ensure_welcome(ctx: Context, repository: Repository, number: int) -> None:

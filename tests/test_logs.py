@@ -1,12 +1,18 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 import time
 
 import pytest
 import structlog
 
-from bot.logs import HIDDEN, LONGEST, configure, redacted
+from bot.__main__ import COMMANDS, main
+from bot.core.api_keys import mint
+from bot.core.errors import StorageUnavailableError
+from bot.core.redaction import HIDDEN
+from bot.logs import LONGEST, Redactor, configure
 from tests.pace import allowed
 
 PEM = (
@@ -25,6 +31,12 @@ SECRETS = {
     "private-key-cut": PEM[:60],
     "private-key-escaped": PEM.replace("\n", "\\n"),
     "bearer": "0123456789abcdef.0123",
+    "own-key": mint().text,
+    "own-key-cut": mint().text[:40],
+    "user-token": "ghu_16C7e42F292c6912E7710c838347Ae178B4a",
+    "refresh-token": "ghr_16C7e42F292c6912E7710c838347Ae178B4a",
+    "installation-token-as-jwt": "ghs_4711_eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiI0NzExIn0-x.c2lnbmF0dXJl-_x",
+    "installation-token-of-old": "v1." + "0123456789" * 4,
 }
 FRAMES = {
     "alone": "{}",
@@ -43,9 +55,12 @@ shapes = pytest.mark.parametrize(
     ],
 )
 
+redacted = Redactor().value
+
 NAMES = [
     "token", "access_token", "Authorization", "password", "DATABASE_PASSWORD", "webhook_secret", "GITHUB_WEBHOOK_SECRET",
-    "private_key", "GITHUB_APP_PRIVATE_KEY", "api_key", "CHROMA_API_KEY", "Cookie", "Set-Cookie", "X-Hub-Signature-256",
+    "private_key", "GITHUB_APP_PRIVATE_KEY", "api_key", "CHROMA_API_KEY", "Cookie", "Set-Cookie", "api-key",
+    "apikey", "passwd", "pwd", "ENCRYPTION_KEYS", "jwt", "credentials", "X-Hub-Signature-256",
 ]  # fmt: skip
 
 
@@ -60,6 +75,7 @@ def stream():
     stream = io.StringIO()
     configure("json", stream)
     yield stream
+    sys.excepthook = sys.__excepthook__
     root.handlers[:], root.level = before
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
@@ -180,7 +196,7 @@ def test_nothing_turns_or_controls_the_reader(stream, log_format):
     shown = stream.getvalue()
     left = set(shown) & set(signs)
     assert left <= ({"\x1b"} if log_format == "console" else set())  # the console's own colours
-    assert "\x1b[31m" not in redacted("\x1b[31mred")
+    assert redacted("\x1b[31mred\u202e") == "\\u001b[31mred\\u202e"
     assert shown.count("\n") == 1
 
 
@@ -226,3 +242,167 @@ def test_chatty_libraries_are_quiet(stream, name):
     logging.getLogger(name).info("GET https://h/x")
     logging.getLogger(name).warning("x")
     assert [event["level"] for event in events(stream)] == ["warning"]
+
+
+# --- failing closed
+
+
+class Broken:
+    """Breaks while it is looked at, and takes a secret with it."""
+
+    def __str__(self):
+        raise ValueError(SECRETS["installation-token"])
+
+    __repr__ = __str__
+
+
+class BrokenError(Exception):
+    __str__ = Broken.__str__
+
+
+class BrokenMapping(dict):
+    items = Broken.__str__
+
+
+def endless():
+    value = ["hunter22"]
+    value.append(value)
+    return value
+
+
+def endless_mapping():
+    value = {"a": "hunter22"}
+    value["b"] = value
+    return value
+
+
+def deep(levels):
+    value = SECRETS["installation-token"]
+    for _ in range(levels):
+        value = {"a": [value]}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (BrokenError(), "<BrokenError: not shown>"),
+        (BrokenMapping(a=1), "<BrokenMapping: not shown>"),
+        ({Broken(): "hunter22"}, "<dict: not shown>"),
+        ([1, BrokenError(), 2], [1, "<BrokenError: not shown>", 2]),
+        (Broken(), "<Broken>"),
+    ],
+    ids=["error", "mapping", "name", "nested", "object"],
+)
+def test_a_value_that_breaks_is_dropped_and_its_event_is_not(stream, value, shown):
+    configure("json", stream)  # without pytest's own handler, which would look at it too
+    structlog.get_logger().info("x", value=value, other="kept")
+    (event,) = events(stream)
+    assert (event["event"], event["value"], event["other"]) == ("x", shown, "kept")
+    assert is_clean(stream.getvalue())
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_containers_without_end_have_one(stream, log_format):
+    configure(log_format, stream)
+    structlog.get_logger().info("x", value=endless(), mapping=endless_mapping(), deep=deep(2_000))
+    assert "<list>" in stream.getvalue()
+    assert "<dict>" in stream.getvalue()
+    assert stream.getvalue().count("\n") == 1
+    assert is_clean(stream.getvalue())
+
+
+@pytest.mark.parametrize("arguments", [("a", "b"), (Broken(),), ()], ids=["too-many", "broken", "none"])
+def test_a_record_that_cannot_be_formatted_is_told_without_its_arguments(stream, capsys, arguments):
+    configure("json", stream)
+    token = SECRETS["installation-token"]
+    logging.getLogger("theirs").warning("%s and %s" if arguments == () else "%d", *arguments, {token: token})
+    (event,) = events(stream)
+    assert event["event"].startswith("not formatted: ")
+    assert (event["logger"], event["level"]) == ("theirs", "warning")
+    assert capsys.readouterr().err == ""
+    assert is_clean(stream.getvalue())
+
+
+def test_a_stream_that_is_gone_is_no_reason_to_tell_secrets(stream, capsys):
+    configure("json", stream)
+    stream.close()
+    logging.getLogger("theirs").warning("%s", SECRETS["installation-token"])
+    assert capsys.readouterr().err == ""
+    logging.getLogger().handlers[0].setStream(io.StringIO())
+
+
+# --- secrets without a shape
+
+
+KNOWN = ["correct horse battery staple", "correct horse", "c0ffee.c0ffee+c0ffee", "short"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_known_secrets_are_hidden_whatever_they_look_like(stream, log_format):
+    configure(log_format, stream, secrets=KNOWN)
+    for secret in KNOWN[:3]:
+        structlog.get_logger().info(secret, value=[f"a{secret}b"], **{secret: 1})
+        logging.getLogger("theirs").warning("%s", secret)
+        structlog.get_logger().error("x", exc_info=ValueError(secret))
+    shown = stream.getvalue()
+    assert "correct" not in shown
+    assert "staple" not in shown
+    assert "c0ffee" not in shown
+
+
+def test_what_is_too_short_to_be_told_from_words_stays():
+    assert Redactor(KNOWN).value("short") == "short"
+    assert Redactor([]).value("a") == Redactor(["", "x"]).value("a") == "a"
+
+
+# --- what ends the process
+
+CRASH = """
+import sys
+from bot.logs import configure, tell_crashes
+if sys.argv[1] == "configured":
+    configure("json", secrets=["correct horse battery staple"])
+else:
+    tell_crashes()
+def fails(local):
+    raise ValueError(f"it was {local}\\x1b[31m")
+fails(sys.stdin.read())
+"""
+
+
+@pytest.mark.parametrize("how", ["configured", "plain"])
+@pytest.mark.parametrize("kind", ["installation-token", "private-key", "own-key", "json-web-token"])
+def test_a_crash_tells_no_secret(how, kind):
+    secret = SECRETS[kind] + " correct horse battery staple" * (how == "configured")
+    ended = subprocess.run(
+        [sys.executable, "-c", CRASH, how], input=secret, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "in fails\n" in ended.stderr
+    assert f"ValueError: it was {HIDDEN}" in ended.stderr
+    assert is_clean(ended.stderr)
+    assert "staple" not in ended.stderr
+    assert "\x1b" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_the_command_line_crashes_without_secrets(monkeypatch, capsys):
+    def fails(_):
+        raise ValueError(SECRETS["installation-token"])
+
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    monkeypatch.setitem(COMMANDS, "migrate", fails)
+    with pytest.raises(ValueError) as caught:
+        main(["migrate"])
+    sys.excepthook(caught.type, caught.value, caught.tb)
+    assert f"ValueError: {HIDDEN}" in capsys.readouterr().err
+
+
+def test_what_the_command_line_says_holds_no_secret(monkeypatch, capsys):
+    def fails(_):
+        raise StorageUnavailableError(SECRETS["own-key"])
+
+    monkeypatch.setitem(COMMANDS, "migrate", fails)
+    assert main(["migrate"]) == 2
+    assert capsys.readouterr().err == f"deja-view: {HIDDEN}\n"

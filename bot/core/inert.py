@@ -7,6 +7,8 @@ invisible word joiner inside them does.
 import re
 import unicodedata
 
+from bot.core.redaction import without_secrets
+
 JOINER = "\u2060"
 """WORD JOINER: invisible, no line break, and no part of any name that GitHub would link."""
 
@@ -35,7 +37,7 @@ NOTHING = "(no title)"
 
 def inert(text: str, limit: int = 80) -> str:
     """One line of at most `limit` characters as Markdown that shows exactly this text and does nothing else."""
-    shown = cut(one_line(text[: READ * limit]), limit)
+    shown = cut(one_line(without_secrets(text[: READ * limit])), limit)
     if not shown:
         return NOTHING
     broken = BREAKABLE.sub(JOINER, COMMIT.sub(rf"\g<0>{JOINER}", shown))
@@ -82,5 +84,5 @@ def runs_right_to_left(text: str) -> bool:
 
 def code(text: str, limit: int = 60) -> str:
     """Foreign text as a code span, in which GitHub links nothing; backticks become apostrophes."""
-    shown = cut(one_line(text[: READ * limit]), limit).replace("`", "'")
+    shown = cut(one_line(without_secrets(text[: READ * limit])), limit).replace("`", "'")
     return f"`{shown}`" if shown else "` `"

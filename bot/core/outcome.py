@@ -24,6 +24,7 @@ from bot.core.errors import (
     SuspendedError,
 )
 from bot.core.records import Job
+from bot.core.redaction import without_secrets
 
 BACK_OFF = (5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
 """Seconds before attempt 2, 3, …: quick at first, and over a day in all, so that an outage of hours is survived."""
@@ -69,7 +70,7 @@ Settlement = Finish | GiveBack | Bury
 
 def describe(error: BaseException) -> str:
     """One line about an error for a job row: its type and its first 300 characters."""
-    return f"{type(error).__name__}: {error}"[:300]
+    return without_secrets(f"{type(error).__name__}: {error}"[:600])[:300]
 
 
 def delay(job: Job) -> float:
