@@ -11,11 +11,12 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import aiohttp
 
 from bot.app import Options, beside_a_service, open_github
+from bot.core.access import Act, Actor
 from bot.core.carrying import (
     Found,
     Plan,
@@ -35,6 +36,7 @@ from bot.core.repo_config import DEFAULT, Config, ConfigOk
 from bot.github.configs import Configs
 from bot.settings import Settings
 from storage.accounts import Accounts
+from storage.audit import Audit
 from storage.chroma import CollectionsSettings
 from storage.database import Database
 from storage.exports import lines, private_file
@@ -50,6 +52,9 @@ PAGE = 200
 
 TELL_EVERY = 2_000
 """Rows between two lines of progress."""
+
+EMBED_LATER = 300.0
+"""Seconds after which the worker looks for what an import left, should it have been broken off."""
 
 Tell = Callable[[str], None]
 
@@ -227,16 +232,20 @@ async def write(place: Place, plan: Plan, spool: IO[str], tell: Tell) -> str:
             tell(f"{done} rows stored")
     for tally in plan.tallies:
         await finish(place, tally)
+        details = {"issues": tally.stored, "stopped": tally.stopped}
+        await note(place, "issues.import", tally.repository, details)
     return outcome_text(plan, place.tier)
 
 
 async def store(place: Place, tally: Tally, items: Sequence[Item]) -> None:
-    """Store items of one repository, unless it was removed meanwhile, and have them embedded."""
+    """Store items of one repository, unless it was removed meanwhile."""
     key = (place.account.id, tally.repository.id)
     here = await Repositories(place.database).get(*key)
     if here is None or here.state is RepositoryState.INACTIVE:
         tally.stopped = "it was removed meanwhile" if here is None else f"it is inactive: {here.reason}"
         return
+    # First, and for later: what is stored when an import is broken off shall be embedded too.
+    await Jobs(place.database).enqueue(embed_job(tally.repository, EMBED_LATER))
     own = [belonging(item, here) for item in items]
     saved = await place.issues.save(
         place.account.id, [item for item in own if isinstance(item, Issue)], room=place.tier.issues
@@ -244,9 +253,6 @@ async def store(place: Place, tally: Tally, items: Sequence[Item]) -> None:
     tally.stored += len(saved.changed)
     tally.evicted += len(saved.evicted)
     await store_rest(place, here, own)
-    if saved.changed_text or saved.evicted:
-        # At once, and not at the end: what is stored when the import is broken off shall be found, too.
-        await Jobs(place.database).enqueue(embed_job(tally.repository))
 
 
 async def store_rest(place: Place, here: Repository, items: Sequence[Item]) -> None:
@@ -278,6 +284,14 @@ async def finish(place: Place, tally: Tally) -> None:
         await Jobs(place.database).enqueue(*jobs)
 
 
+async def note(place: Place, action: str, repository: Repository, details: dict[str, Any]) -> None:
+    """Let the account see in its audit log what the operator did."""
+    account_id, name = place.account.id, repository.full_name
+    await Audit(place.database).record(
+        Act(action, Actor.OPERATOR, name, account_id=account_id, details=details)
+    )
+
+
 # --- export
 
 
@@ -300,4 +314,5 @@ async def carry_out(settings: Settings, login: str, only: str | None, out: Path)
                 async for text in exported(repository, *stores):
                     file.write(text + "\n")
                     count += 1
+                await note(place, "issues.export", repository, {})
     return f"{count} lines about {len(repositories)} repositories are in {out}"

@@ -30,6 +30,7 @@ from bot.core.records import (
 )
 from bot.settings import load
 from storage.accounts import Accounts
+from storage.audit import Audit
 from storage.chroma import CollectionsSettings
 from storage.issues import Issues
 from storage.marks import Marks
@@ -152,7 +153,7 @@ async def test_a_parents_folder_is_shown_then_imported(settings, installed, tmp_
         0,
     )
     assert await kept(installed, CAT, SECRET) == {}
-    assert await jobs(installed) == ["embed_imported", "backtest"]
+    assert set(await jobs(installed)) == {"embed_imported", "backtest"}
 
 
 async def test_only_the_repository_that_was_asked_for_is_imported(run, installed):
@@ -253,6 +254,8 @@ async def test_i04_killed_and_run_again_ends_in_the_same_state(run, installed, s
     command = [sys.executable, "-m", "bot", "import", "--account", "octo", "--apply", "--jsonl", tmp_path / "in.jsonl", "--data-dir", tmp_path / "data"]  # fmt: skip
     environ = {"PATH": "/usr/bin:/bin"} | PRODUCTION | {"DATABASE_URL": settings.database_url}
     environ["GITHUB_API_URL"] = "http://127.0.0.1:9"
+    async with installed.system() as connection:
+        await connection.execute("DELETE FROM jobs")
     process = subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -446,6 +449,17 @@ async def test_what_is_known_here_is_not_replaced_by_what_was_exported(run, inst
     assert await Marks(installed).all(OCTO, APP) == {3: 1}
     assert await Suggestions(installed).get(OCTO, APP, 3) == mine
     assert (await Repositories(installed).get(OCTO, APP)).override == "comment"
+
+
+async def test_the_account_sees_what_the_operator_did(run, settings, installed, tmp_path):
+    await run(rows(1, 2))
+    await carry_out(settings, "octo", "octo/app", tmp_path / "out")
+    acts = [line.act for line in await Audit(installed).list(OCTO, None, 9)]
+    assert [(act.action, act.actor.value, act.subject) for act in acts] == [
+        ("issues.export", "operator", "octo/app"),
+        ("issues.import", "operator", "octo/app"),
+    ]
+    assert acts[1].details == {"issues": 2, "stopped": None}
 
 
 @pytest.mark.parametrize("only", ["cat/secret", "octo/none", ""])

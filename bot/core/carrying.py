@@ -212,15 +212,16 @@ def refusals(plan: Plan) -> Iterator[str]:
             yield f"  and {plan.bad - len(plan.reasons)} more"
 
 
-def embed_job(repository: Repository) -> NewJob:
+def embed_job(repository: Repository, after: float = 0.0) -> NewJob:
     """Embeds what an import stored; `after_revision` is from where on to look for what left."""
     return NewJob(
         kind="embed_imported",
         lane=Lane.BACKFILL,
         account_id=repository.account_id,
         serial=f"index:{repository.id}",
-        dedupe=f"embed:{repository.id}",
+        dedupe=f"embed_later:{repository.id}" if after else f"embed:{repository.id}",
         payload={"repository_id": repository.id, "after_revision": repository.revision},
+        after=after,
     )
 
 
