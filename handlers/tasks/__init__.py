@@ -7,7 +7,7 @@ from handlers.tasks.embed_imported import embed_imported
 from handlers.tasks.erase import erase
 from handlers.tasks.follow_installation import follow_installation
 from handlers.tasks.forget import forget_done, forget_usage
-from handlers.tasks.index_repository import backtest, index_repository
+from handlers.tasks.index_repository import backtest, index_repository, learn_marks
 from handlers.tasks.look_again import look_again
 from handlers.tasks.purge_repository import purge_repository
 from handlers.tasks.rebuild_collection import rebuild_collection
@@ -26,6 +26,7 @@ TASKS: Mapping[str, Callable[[Context], Awaitable[None]]] = {
         forget_done,
         forget_usage,
         index_repository,
+        learn_marks,
         look_again,
         purge_repository,
         rebuild_collection,

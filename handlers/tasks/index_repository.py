@@ -13,9 +13,11 @@ from bot.core.errors import (
     InvalidRequestError,
     NotFoundError,
     RefusedError,
+    RetryError,
     SkipError,
 )
-from bot.core.records import InstallationState, Issue, Repository, RepositoryState
+from bot.core.outcome import delay
+from bot.core.records import InstallationState, Issue, Lane, NewJob, Repository, RepositoryState
 from bot.core.repo_config import Config
 from handlers.repository_config import config_of
 from handlers.tasks.subject import repository_of
@@ -24,6 +26,9 @@ log = structlog.get_logger()
 
 STATES = ("open", "closed")
 """The order in which issues are listed, each most recently updated first: what the index keeps when it must choose."""
+
+MARKS_AGAIN = 120.0
+"""Seconds until marks that GitHub could not tell are asked for again; from then on the table of delays holds."""
 
 EMBED_BATCH = 100
 """Issues embedded at a time, so that progress is kept and new issues get their turn in between."""
@@ -83,14 +88,54 @@ async def backtest_past(ctx: Context, repository: Repository, config: Config) ->
     )
 
 
+def marks_job(repository: Repository) -> NewJob:
+    """Asks again for what an index could not be told."""
+    return NewJob(
+        kind="learn_marks",
+        lane=Lane.BACKFILL,
+        account_id=repository.account_id,
+        serial=f"index:{repository.id}",
+        dedupe=f"marks:{repository.id}",
+        payload={"repository_id": repository.id},
+        after=MARKS_AGAIN,
+    )
+
+
+async def learn_marks(ctx: Context) -> None:
+    """Read the marks that GitHub could not tell when the index was made, and judge the past by them."""
+    repository = await repository_of(ctx)
+    try:
+        await read_marks(ctx, repository)
+    except GitHubUnavailableError as error:
+        # Of some repositories GitHub never answers such a question in time: no dead letter for what we can do without.
+        if ctx.job.attempt >= ctx.job.max_attempts:
+            raise SkipError(f"GitHub does not tell the marks: {error}") from error
+        raise RetryError(f"GitHub does not tell the marks: {error}", delay(ctx.job)) from error
+    await backtest_past(ctx, repository, await config_of(ctx, repository))
+
+
 async def collect_marks(ctx: Context, repository: Repository) -> None:
-    """Learn which issues people marked as duplicates. Without that the back-test goes by the budget alone."""
+    """Read the marks while the index is made, which waits for nothing that it can do without."""
+    try:
+        await read_marks(ctx, repository)
+    except GitHubUnavailableError as error:
+        log.info("marks_put_off", reason=str(error))
+        await ctx.services.jobs.enqueue(marks_job(repository))
+
+
+async def read_marks(ctx: Context, repository: Repository) -> None:
+    """Learn which issues people marked as duplicates. Without that the back-test goes by the budget alone.
+
+    Raises GitHubUnavailableError where GitHub may tell later; where it may not it is let be.
+    """
     github, progress = ctx.services.github.repository(repository), dict(ctx.job.progress)
     try:
         async for cursor, marks in github.duplicate_marks(progress.get("marks")):
             await still_wanted(ctx, repository)
             await ctx.services.marks.save(repository.account_id, repository.id, marks)
             await ctx.services.jobs.save_progress(ctx.job, progress | {"marks": cursor})
+    except GitHubUnavailableError:
+        raise
     except NOT_TOLD as error:
         log.info("marks_not_collected", reason=str(error))
 

@@ -3,11 +3,18 @@
 import asyncio
 import random
 import sys
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
+import bot.app
 from bot.core.calibration import MOST, word
+from bot.github.client import Api
+from bot.sandbox.faults import Fault
+from handlers.tasks.index_repository import marks_job
 from storage.backtests import Backtests
+from storage.jobs import Jobs
 
 from .conftest import REPORTS
 from .test_config import forget_configs
@@ -92,6 +99,39 @@ async def test_where_it_would_be_wrong_too_often_nothing_is_posted(wrong):
     _, (reply,) = await wrong.command(issue, "tess", "/dejaview index status")
     assert "post nothing by myself" in reply
     assert "too few for the target" in reply
+
+
+async def test_marks_that_github_could_not_tell_are_read_later_and_in_the_end_done_without(
+    open_stage, monkeypatch
+):
+    monkeypatch.setattr(bot.app, "Api", partial(Api, read_retries=()))
+    stage = await open_stage()
+    repository = stage.new_repository()
+    repository.issues[5].state, repository.issues[5].duplicate_of = "closed", 2
+    stage.sandbox.faults.append(Fault("POST", "/graphql$", status=502, times=999))
+    await stage.install(repository)  # an index waits for no marks
+    first = await Backtests(stage.database).get(*stage.key())
+    await stage.make_due("learn_marks")
+    await stage.until(partial(tried, stage), "another attempt")
+    assert await stage.marks() == {}
+    never = stage.sandbox.faults.pop()
+    await stage.make_due("learn_marks")
+    await stage.quiet()
+    assert await stage.marks() == {5: 2}
+    judged = await Backtests(stage.database).get(*stage.key())
+    assert judged.made_at > first.made_at, "the past is judged anew"
+
+    stage.sandbox.faults.append(never)
+    await Jobs(stage.database).enqueue(replace(marks_job(await stage.row()), max_attempts=1, after=0.0))
+    await stage.quiet()
+    kind, state, note = (await stage.ended())[-1]
+    assert (kind, state, note.split(":")[0]) == ("learn_marks", "done", "GitHub does not tell the marks")
+
+
+async def tried(stage):
+    async with stage.database.system() as connection:
+        found = "SELECT attempt FROM jobs WHERE kind = 'learn_marks' AND state = 'ready' AND attempt > 0"
+        return await connection.fetchval(found)
 
 
 async def test_the_config_overrules_it(wrong):
