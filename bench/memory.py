@@ -18,13 +18,13 @@ from bench.service import World, address, free_port, indexed, serves, start, sto
 from bench.texts import near_duplicate
 from bench.vector_query import like_texts
 from bot.core.hashing import content_hash
+from bot.core.indexing import index_job
 from bot.core.records import Account, Issue, RepositoryName
 from bot.core.scoring import SCORER
 from bot.core.text import clean, sanitise
 from bot.sandbox.state import Issue as SandboxIssue
 from bot.sandbox.state import Repository as SandboxRepository
 from bot.similarity.embedder import Embedder
-from handlers.installation import index_job
 from storage import embedded
 from storage.accounts import Accounts
 from storage.database import Database

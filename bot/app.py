@@ -3,7 +3,7 @@
 import asyncio
 import fcntl
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 import handlers
+from bot.api import Search, parts_of
 from bot.core.access import Act, Actor
 from bot.core.backtest import Report, asked_of, judge
 from bot.core.context import Context, Services, now
@@ -32,6 +33,7 @@ from bot.core.errors import (
     StorageUnavailableError,
     SuspendedError,
 )
+from bot.core.indexing import index_job
 from bot.core.pace import WritePace
 from bot.core.periodic import PERIODIC
 from bot.core.reconcile import reconcile_job
@@ -50,11 +52,11 @@ from bot.similarity.embedder import Embedder
 from bot.similarity.histories import Histories
 from bot.similarity.past import replayed
 from bot.similarity.service import SimilarityService
-from bot.web import health
+from bot.web import docs, health
+from bot.web.api.routes import serve as serve_api
 from bot.web.hooks import Intake
 from bot.web.server import application
 from bot.worker import Worker
-from handlers.installation import index_job
 from storage import embedded
 from storage.accounts import Accounts
 from storage.audit import Audit
@@ -192,6 +194,13 @@ def open_github(
     return GitHubApp(session, Api(settings.api_url), keys, options.pace, paces, paces, heard)
 
 
+def github_of(base: Base, session: aiohttp.ClientSession) -> GitHubApp | None:
+    """The GitHub client of a process; None where no App is set."""
+    if base.settings.github is None:
+        return None
+    return open_github(base.settings.github, base.options, session, Paces(base.database), base.metrics.heard)
+
+
 def collections_settings(settings: Settings) -> CollectionsSettings:
     """Which Chroma, as the store wants it."""
     chroma = settings.chroma
@@ -260,39 +269,36 @@ async def open_similarity(base: Base, issues: Issues) -> AsyncIterator[tuple[Sim
         await asyncio.to_thread(collections.close)
 
 
-@asynccontextmanager
-async def open_services(base: Base, github: GitHubApp) -> AsyncIterator[Services]:
+async def services_of(base: Base, similarity: SimilarityService, github: GitHubApp) -> Services:
     """Everything behaviour can reach. Waits until GitHub says who we are."""
-    issues, database = Issues(base.database), base.database
-    async with open_similarity(base, issues) as (similarity, collections):
-        base.checks["chroma"] = answering(collections.ping)
-        yield Services(
-            inbox=Inbox(database),
-            jobs=base.jobs,
-            accounts=Accounts(database, default_tier=base.settings.default_tier),
-            repositories=Repositories(database),
-            issues=issues,
-            suggestions=Suggestions(database),
-            marks=Marks(database),
-            backtests=Backtests(database),
-            effects=Effects(database),
-            usage=Usage(database),
-            erasure=erasure_of(base),
-            expired=Expired(database),
-            periodic=base.periodic,
-            missed=Missed(database),
-            paces=Paces(database),
-            github=github,
-            configs=Configs(github),
-            similarity=similarity,
-            observations=base.metrics,
-            app=await who_we_are(github),
-            routed=handlers.routed,
-            marker_key=base.settings.marker_key,
-            web_url=base.settings.web_url,
-            clock=base.options.clock,
-            comment_gap=base.options.comment_gap,
-        )
+    database = base.database
+    return Services(
+        inbox=Inbox(database),
+        jobs=base.jobs,
+        accounts=Accounts(database, default_tier=base.settings.default_tier),
+        repositories=Repositories(database),
+        issues=Issues(database),
+        suggestions=Suggestions(database),
+        marks=Marks(database),
+        backtests=Backtests(database),
+        effects=Effects(database),
+        usage=Usage(database),
+        erasure=erasure_of(base),
+        expired=Expired(database),
+        periodic=base.periodic,
+        missed=Missed(database),
+        paces=Paces(database),
+        github=github,
+        configs=Configs(github),
+        similarity=similarity,
+        observations=base.metrics,
+        app=await who_we_are(github),
+        routed=handlers.routed,
+        marker_key=base.settings.marker_key,
+        web_url=base.settings.web_url,
+        clock=base.options.clock,
+        comment_gap=base.options.comment_gap,
+    )
 
 
 def erasure_of(base: Base) -> Erasure:
@@ -404,22 +410,33 @@ async def installation_of(services: Services, job: Job) -> int | None:
     return repository.installation_id if repository else None
 
 
-async def work(base: Base, stop: asyncio.Event) -> None:
-    """Do jobs until `stop`. Without a registered App there is nothing that could be done."""
-    if base.settings.github is None:
-        await stop.wait()
-        return
-    async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
-        paces = Paces(base.database)
-        github = open_github(base.settings.github, base.options, session, paces, base.metrics.heard)
-        base.checks["github"] = still_waiting
-        services = await unless(stop, stack.enter_async_context(open_services(base, github)))
-        if services is None:
+async def live(
+    base: Base, search: Search, github: GitHubApp | None, stop: asyncio.Event, *, jobs: bool
+) -> None:
+    """Load the search, and do jobs where this process does any, until `stop`."""
+    async with AsyncExitStack() as stack:
+        opened = await unless(stop, stack.enter_async_context(open_similarity(base, Issues(base.database))))
+        if opened is None:
             return
-        base.checks["github"] = reachable(github)
-        hint = asyncio.Event()
-        async with beside(listen(base.url, hint), schedule_forever(base)):
-            await Worker(base.jobs, partial(run_job, services), hint, base.metrics).work(stop)
+        similarity, collections = opened
+        base.checks["chroma"] = answering(collections.ping)
+        search.loaded = similarity
+        if jobs and github is not None:
+            await work(base, similarity, github, stop)
+        else:
+            await stop.wait()
+
+
+async def work(base: Base, similarity: SimilarityService, github: GitHubApp, stop: asyncio.Event) -> None:
+    """Do jobs until `stop`."""
+    base.checks["github"] = still_waiting
+    services = await unless(stop, services_of(base, similarity, github))
+    if services is None:
+        return
+    base.checks["github"] = reachable(github)
+    hint = asyncio.Event()
+    async with beside(listen(base.url, hint), schedule_forever(base)):
+        await Worker(base.jobs, partial(run_job, services), hint, base.metrics).work(stop)
 
 
 async def unless(stop: asyncio.Event, wanted: Coroutine[Any, Any, T]) -> T | None:
@@ -490,11 +507,11 @@ async def refresh(base: Base) -> None:
 
 
 @asynccontextmanager
-async def listening(base: Base, *, hooks: bool) -> AsyncIterator[int]:
+async def listening(base: Base, routes: Sequence[web.RouteDef], *, hooks: bool) -> AsyncIterator[int]:
     """Serve on the settings' ports; gives the main one, which matters where it was 0."""
     shown = health.exposition(base.metrics, partial(refresh, base))
     private = base.settings.metrics_port
-    main = application(base.checks, intake_of(base) if hooks else None, None if private else shown)
+    main = application(base.checks, intake_of(base) if hooks else None, None if private else shown, routes)
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(site(main, base.options.host, base.settings.port))
         if private:
@@ -528,6 +545,7 @@ class Process:
     base: Base
     port: int
     worker: asyncio.Task[object]
+    search: Search
 
 
 @asynccontextmanager
@@ -535,15 +553,23 @@ async def running(
     settings: Settings, options: Options | None = None, *, hooks: bool = True, jobs: bool = True
 ) -> AsyncIterator[Process]:
     """A whole process. At the end running jobs are finished or given back."""
-    async with open_base(settings, options or Options(), may_migrate=hooks and jobs) as base:
+    async with (
+        open_base(settings, options or Options(), may_migrate=hooks and jobs) as base,
+        AsyncExitStack() as stack,
+    ):
         if jobs and settings.github is None:
             base.checks["github"] = not_registered
-        stop = asyncio.Event()
-        async with listening(base, hooks=hooks) as port:
-            worker = asyncio.create_task(work(base, stop) if jobs else stop.wait())
+        stop, search = asyncio.Event(), Search()
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        github = github_of(base, session)
+        routes = serve_api(
+            parts_of(settings, base.database, search, session, github, None, base.options.clock)
+        )
+        async with listening(base, [*routes, *docs.routes()] if hooks else [], hooks=hooks) as port:
+            worker = asyncio.create_task(live(base, search, github, stop, jobs=jobs))
             log.info("started", port=port, hooks=hooks, jobs=jobs)
             try:
-                yield Process(base, port, worker)
+                yield Process(base, port, worker, search)
             finally:
                 stop.set()
                 await asyncio.wait({worker})

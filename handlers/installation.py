@@ -7,13 +7,12 @@ import structlog
 
 from bot.core.context import Context
 from bot.core.errors import DeadError
+from bot.core.indexing import index_job
 from bot.core.payload import account_from, repository_name_from
 from bot.core.reconcile import reconcile_job
 from bot.core.records import (
     Account,
     InstallationState,
-    Lane,
-    NewJob,
     Repository,
     RepositoryName,
     RepositoryState,
@@ -24,18 +23,6 @@ from handlers.target import installation_id_of
 log = structlog.get_logger()
 
 Payload = dict[str, Any]
-
-
-def index_job(repository: Repository, *, fresh: bool = False) -> NewJob:
-    """The backfill of one repository; a second one that waits is dropped."""
-    return NewJob(
-        kind="index_repository",
-        lane=Lane.BACKFILL,
-        account_id=repository.account_id,
-        serial=f"index:{repository.id}",
-        dedupe=f"index:{repository.id}",
-        payload={"repository_id": repository.id, "fresh": fresh},
-    )
 
 
 async def index_all(ctx: Context, repositories: Sequence[Repository]) -> None:

@@ -10,7 +10,7 @@ from bot.core.errors import MissingError, QuotaError, RetryError
 from bot.core.names import collection_name
 from bot.core.records import Account, Installation, InstallationState, Repository, RepositoryName, Tier
 from bot.core.text import sanitise
-from bot.core.tiers import DEACTIVATED, over_limit
+from bot.core.tiers import CLEARED, DEACTIVATED, over_limit
 from storage.database import Database
 from storage.queries import load
 from storage.repositories import repository_of
@@ -134,6 +134,22 @@ class Accounts:
             rows = await connection.fetch(SQL["remove_repositories"], account_id, list(repository_ids))
             await purge(connection, rows)
         return [repository_of(row) for row in rows]
+
+    async def clear(self, account_id: int, repository_ids: Sequence[int] | None = None) -> list[int]:
+        """Delete all that is kept of these repositories (None: of all); they stay listed, and nothing is done there."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            wanted = (
+                await connection.fetchval(SQL["ids"], account_id)
+                if repository_ids is None
+                else repository_ids
+            )
+            rows = await connection.fetch(SQL["remove_repositories"], account_id, list(wanted))
+            await purge(connection, rows)
+            names = ("id", "installation_id", "owner", "name", "private", "collection")
+            columns = [[row[name] for row in rows] for name in names]
+            await connection.execute(SQL["add_cleared"], account_id, CLEARED, *columns)
+        return [row["id"] for row in rows]
 
     async def uninstall(self, account_id: int, installation_id: int) -> list[Repository]:
         """Purge what the installation could see, and remember that it is gone; returns the repositories it had.

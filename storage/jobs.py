@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 
 from bot.core.errors import LeaseLostError
+from bot.core.indexing import KIND, Indexing
 from bot.core.records import Job, JobView, Lane, NewJob, Stuck
 from storage.database import Database
 from storage.queries import load
@@ -131,6 +132,16 @@ class Jobs:
         async with self._database.system() as connection:
             rows = await connection.fetch(SQL["stuck"], for_longer_than)
         return [Stuck(**row) for row in rows]
+
+    async def indexing(self, account_id: int, repository_id: int) -> Indexing:
+        """Whether a repository is being indexed now."""
+        async with self._database.account(account_id) as connection:
+            row = await connection.fetchrow(SQL["indexing"], account_id, KIND, str(repository_id))
+        if row is None:
+            return Indexing("none")
+        if row["state"] != "running":
+            return Indexing("waiting")
+        return Indexing("running", max(0, int(row["progress"].get("page", 1)) - 1))
 
     async def _fenced(self, query: str, job: Job, *values: Any) -> None:
         async with self._database.system() as connection:

@@ -37,6 +37,23 @@ class Repositories:
             row = await connection.fetchrow(SQL["find"], full_name)
         return repository_of(row) if row else None
 
+    async def anywhere(self, repository_id: int) -> Repository | None:
+        """The repository of that id, whosever it is: for those whose right to it GitHub has proven."""
+        async with self._database.system() as connection:
+            row = await connection.fetchrow(SQL["anywhere"], repository_id)
+        return repository_of(row) if row else None
+
+    async def open_to_all(self, repository_id: int) -> Repository | None:
+        """The repository, where it is public, worked on, and its people let anybody search it."""
+        found = await self.anywhere(repository_id)
+        if found is None or found.private or not found.public_search:
+            return None
+        return None if found.state is RepositoryState.INACTIVE else found
+
+    async def set_public_search(self, account_id: int, repository_id: int, allowed: bool) -> None:  # noqa: FBT001
+        """Whether anybody may search it without a credential."""
+        await self._write("set_public_search", account_id, repository_id, allowed)
+
     async def rename(self, account_id: int, name: RepositoryName) -> None:
         """Owner, name and visibility as GitHub tells them now."""
         await self._write(

@@ -9,7 +9,7 @@ it is rather too low.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from bot.core.records import Candidate, Ranking
 from bot.core.scoring import WHITENED, weights_for
@@ -41,7 +41,7 @@ def probability(score: float, threshold: float, budget: float = TENTH) -> float:
     return min(MOST, 1 / (1 + math.exp(-min(max(logit, -30.0), 30.0))))
 
 
-def word(chance: float) -> str:
+def word(chance: float) -> Literal["likely", "possible"]:
     """The chance as people are told it: "likely" where it is rather so than not, else "possible"."""
     return "likely" if chance >= LIKELY else "possible"
 

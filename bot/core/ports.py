@@ -33,6 +33,7 @@ from bot.core.access import (
     UserRecord,
 )
 from bot.core.identity import GitHubUser, UserTokens, WorkflowIdentity
+from bot.core.indexing import Indexing
 from bot.core.kept import Batch, Words
 from bot.core.principal import Scope
 from bot.core.records import (
@@ -114,6 +115,10 @@ class Jobs(Protocol):
         """Dead letter, with its reason."""
         ...
 
+    async def indexing(self, account_id: int, repository_id: int) -> Indexing:
+        """Whether a repository is being indexed now."""
+        ...
+
     async def purge(self, older_than: timedelta) -> None:
         """Forget jobs and deliveries that are done and older than that; dead ones after four times that."""
         ...
@@ -193,6 +198,13 @@ class Accounts(Protocol):
         """Purge repositories and all their rows; returns what they were, so that collections can go too."""
         ...
 
+    async def clear(self, account_id: int, repository_ids: Sequence[int] | None = None) -> Sequence[int]:
+        """Delete all that is kept of these repositories (None: of all of the account's); returns which there were.
+
+        They stay listed, INACTIVE as after `deactivate`. Keys that were for one of them alone go with it.
+        """
+        ...
+
     async def uninstall(self, account_id: int, installation_id: int) -> list[Repository]:
         """Purge the account's data (usage totals stay); returns the repositories it had."""
         ...
@@ -257,6 +269,18 @@ class Repositories(Protocol):
 
     async def list(self, account_id: int) -> list[Repository]:
         """All of the account's repositories, by name."""
+        ...
+
+    async def anywhere(self, repository_id: int) -> Repository | None:
+        """The repository of that id, whosever it is: for those whose right to it GitHub has proven."""
+        ...
+
+    async def open_to_all(self, repository_id: int) -> Repository | None:
+        """The repository, where it is public, worked on, and its people let anybody search it."""
+        ...
+
+    async def set_public_search(self, account_id: int, repository_id: int, allowed: bool) -> None:  # noqa: FBT001
+        """Whether anybody may search it without a credential."""
         ...
 
     async def rename(self, account_id: int, name: RepositoryName) -> None:
@@ -1079,6 +1103,6 @@ class Reach(Protocol):
 class ActionsIdentity(Protocol):
     """Identities of GitHub Actions workflows."""
 
-    async def verify(self, token: str) -> WorkflowIdentity:
+    async def verify(self, token: str, /) -> WorkflowIdentity:
         """Who a workflow is. Raises UnauthenticatedError for a bad token, GitHubUnavailableError where the issuer's keys cannot be read."""
         ...

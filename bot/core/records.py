@@ -144,6 +144,7 @@ class Repository:
     config_notice: str | None  # sha of the last invalid config that was reported
     override: str | None = None  # "shadow" or "comment", by command, against the back-test
     override_until: datetime | None = None  # when a "shadow" ends by itself
+    public_search: bool = False  # whether anybody may search it, while it is public
 
     @property
     def full_name(self) -> str:

@@ -1,6 +1,6 @@
 """The HTTP application: which path goes where, and what an unexpected error looks like from outside."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from aiohttp import web
@@ -19,13 +19,15 @@ def application(
     checks: Mapping[str, health.Check],
     intake: Intake | None,
     metrics: Callable[[web.Request], Awaitable[web.Response]] | None,
+    routes: Sequence[web.RouteDef] = (),
 ) -> web.Application:
-    """Health for every process; webhooks and metrics where they are served."""
+    """Health for every process; webhooks, metrics and further routes where they are served."""
     app = web.Application(middlewares=[last_resort], client_max_size=1024 * 1024)
     app.router.add_get("/healthz", health.alive)
     app.router.add_get("/readyz", health.readiness(checks))
     if intake is not None:
         app.router.add_post(HOOK_PATH, intake.receive)
+    app.add_routes(routes)
     if metrics is not None:
         app.router.add_get("/metrics", metrics)
     return app

@@ -3,8 +3,8 @@
 from bot.core.comment import index_reply
 from bot.core.context import Context
 from bot.core.errors import TellError
+from bot.core.indexing import index_job
 from bot.core.records import Role
-from handlers.installation import index_job
 from handlers.invocation import Ack, Invocation
 from handlers.writing import write_comment
 

@@ -167,6 +167,17 @@ UPDATE accounts SET login = $2 WHERE id = $1 AND removed_at IS NULL;
 -- Its repositories have its name in theirs.
 UPDATE repositories SET owner = $2 WHERE account_id = $1;
 
+-- name: ids
+-- All repositories of an account. Only under its lock.
+SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM repositories WHERE account_id = $1;
+
+-- name: add_cleared
+-- Rows that were deleted with all that hung on them, empty: nothing is done there until people activate them.
+INSERT INTO repositories (id, account_id, installation_id, owner, name, private, collection, state, reason, deactivated)
+SELECT id, $1, installation_id, owner, name, private, collection, 'inactive', $2, true
+FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[])
+     AS gone (id, installation_id, owner, name, private, collection);
+
 -- name: queue_purges
 -- The jobs that drop the collections of purged repositories.
 INSERT INTO jobs (kind, lane, account_id, serial, payload, max_attempts)

@@ -168,6 +168,12 @@ UPDATE jobs SET state = 'dead', worker = NULL, lease_until = NULL, ended_at = no
 WHERE id = $1 AND state IN ('ready', 'running')
 RETURNING id;
 
+-- name: indexing
+-- The job of a kind ($2) about a repository ($3) of an account, the one that runs before the one that waits.
+SELECT state, progress FROM jobs
+WHERE account_id = $1 AND kind = $2 AND payload->>'repository_id' = $3 AND state IN ('ready', 'running')
+ORDER BY state = 'running' DESC, id LIMIT 1;
+
 -- name: stuck
 -- Accounts whose work only waits or fails since that long ($1), and repositories whose index nobody makes.
 SELECT jobs.account_id, nullif(accounts.login, '') AS account, NULL AS repository, min(enqueued_at) AS since,

@@ -1,13 +1,13 @@
 -- name: get
 -- One repository of the account.
 SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
-       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until
+       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search
 FROM repositories WHERE account_id = $1 AND id = $2;
 
 -- name: list
 -- All repositories of the account, by name.
 SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
-       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until
+       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search
 FROM repositories WHERE account_id = $1
 ORDER BY lower(owner), lower(name), id;
 
@@ -17,6 +17,16 @@ SELECT id, account_id, installation_id, owner, name, private, collection, state,
        issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until
 FROM repositories WHERE lower(owner || '/' || name) = lower($1)
 ORDER BY id LIMIT 1;
+
+-- name: anywhere
+-- By GitHub's id, whosever it is.
+SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
+       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search
+FROM repositories WHERE id = $1;
+
+-- name: set_public_search
+-- Whether anybody may search it.
+UPDATE repositories SET public_search = $3 WHERE account_id = $1 AND id = $2;
 
 -- name: rename
 -- What GitHub calls it now.

@@ -159,6 +159,7 @@ CREATE TABLE repositories (
     override text CHECK (override IN ('shadow', 'comment')), -- by command, against the back-test
     override_until timestamptz,
     deactivated boolean NOT NULL DEFAULT false, -- by people, and activated by people alone: no event lets it in
+    public_search boolean NOT NULL DEFAULT false, -- whether anybody may search it, while it is public
     UNIQUE (id, account_id),
     CHECK ((state = 'inactive') = (reason IS NOT NULL)),
     CHECK (state = 'inactive' OR NOT over_limit),
@@ -539,13 +540,15 @@ CREATE POLICY system_adds ON audit_log FOR INSERT TO deja_view_system WITH CHECK
 CREATE POLICY system_looks ON audit_log FOR SELECT TO deja_view_system USING (true);
 CREATE POLICY system_forgets ON audit_log FOR DELETE TO deja_view_system USING (at < now() - interval '400 days');
 
+-- An account may learn how far the index of its repositories is.
+GRANT SELECT (id, account_id, kind, payload, state, progress) ON jobs TO deja_view_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON duplicate_marks, backtests, whitenings TO deja_view_app;
 GRANT SELECT ON tiers, accounts, installations, repositories, issues, issue_removals, suggestions, outcomes, effects, usage
     TO deja_view_app;
 GRANT UPDATE (state) ON installations TO deja_view_app;
 -- Whose a repository is, and the name of its collection, are not the application's to change.
 GRANT UPDATE (owner, name, private, state, reason, over_limit, indexed_at, issues_total, issues_indexed, revision, threshold,
-              threshold_model, config_notice, synced_at, override, override_until) ON repositories TO deja_view_app;
+              threshold_model, config_notice, synced_at, override, override_until, public_search) ON repositories TO deja_view_app;
 GRANT INSERT, UPDATE, DELETE ON issues, issue_removals, suggestions, outcomes, effects TO deja_view_app;
 GRANT INSERT, UPDATE ON usage TO deja_view_app;
 

@@ -13,6 +13,7 @@ import pytest
 from bot.core.access import Act, Actor, New, NewApiKey, Replay, Standing
 from bot.core.errors import LeaseLostError, MissingError, SkipError
 from bot.core.hashing import content_hash
+from bot.core.indexing import index_job
 from bot.core.ports import Saved
 from bot.core.principal import Scope
 from bot.core.records import (
@@ -188,6 +189,7 @@ CALLS = {
     ("Accounts", "deactivate"): (lambda s, e: s.deactivate(OTHER, 7), MissingError),
     ("Accounts", "activate"): (lambda s, e: s.activate(OTHER, 7), MissingError),
     ("Accounts", "remove_repositories"): (lambda s, e: s.remove_repositories(OTHER, [7]), []),
+    ("Accounts", "clear"): (lambda s, e: s.clear(OTHER, [7]), []),
     ("Accounts", "uninstall"): (lambda s, e: s.uninstall(OTHER, 10), []),
     ("Accounts", "set_state"): (lambda s, e: s.set_state(OTHER, 10, InstallationState.SUSPENDED), None),
     ("Repositories", "get"): (lambda s, e: s.get(OTHER, 7), None),
@@ -195,6 +197,7 @@ CALLS = {
     ("Repositories", "rename"): (lambda s, e: s.rename(OTHER, replace(NAME, name="stolen")), None),
     ("Repositories", "set_state"): (lambda s, e: s.set_state(OTHER, 7, RepositoryState.ACTIVE), None),
     ("Repositories", "set_override"): (lambda s, e: s.set_override(OTHER, 7, "comment"), None),
+    ("Repositories", "set_public_search"): (lambda s, e: s.set_public_search(OTHER, 7, True), None),
     ("Repositories", "synced_until"): (lambda s, e: s.synced_until(OTHER, 7), None),
     ("Repositories", "synced"): (lambda s, e: s.synced(OTHER, 7, AT), None),
     ("Repositories", "readmit"): (lambda s, e: s.readmit(OTHER, 7, "r"), None),
@@ -286,11 +289,13 @@ STORES = {
 }
 
 # Nothing of another account is named in these: an installation is found by its id to learn whose it is, an account by its
-# login, an API key by its id. `Repositories.find` is the operator's: `bot.core.ports` does not name it. `active` is for what
+# login, an API key by its id, a repository that GitHub or its own people vouch for by its id. `Repositories.find` is the operator's: `bot.core.ports` does not name it. `active` is for what
 # is done to all in turn. What is only ever added under an account's own id is asked below.
 OWN_ROW = {
     ("Repositories", "find"),
     ("Repositories", "active"),
+    ("Repositories", "anywhere"),
+    ("Repositories", "open_to_all"),
     ("Accounts", "installation"),
     ("Accounts", "account"),
     ("Accounts", "find"),
@@ -369,6 +374,24 @@ async def test_row_security_holds_where_a_query_forgets_the_account(
     before = await snapshot()
     await ask(database, effect, call)
     assert await snapshot() == before
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+async def test_whether_another_accounts_repository_is_indexed_is_not_told(
+    database, effect, forgets, monkeypatch
+):
+    job = replace(index_job(await Repositories(database).get(MINE, 7)), dedupe=None)
+    jobs = Jobs(database)
+    await jobs.enqueue(job)
+    if forgets:
+        module = inspect.getmodule(Jobs)
+        monkeypatch.setattr(
+            module, "SQL", dict(module.SQL) | {"indexing": forgetful(module.SQL["indexing"], 1)}
+        )
+    told = [(await jobs.indexing(account, 7)).job for account in (MINE, OTHER)]
+    async with database.system() as connection:
+        await connection.execute("DELETE FROM jobs WHERE kind = 'index_repository'")
+    assert told == ["waiting", "none"]
 
 
 @pytest.mark.parametrize("table", TABLES)
