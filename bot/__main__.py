@@ -198,6 +198,7 @@ def bring_in(args: argparse.Namespace) -> int:
     """`import`."""
     from bot.carry import Wanted
     from bot.carry import bring_in as carry_in
+    from bot.logs import configure
     from bot.settings import load
     from storage.chroma import CollectionsSettings
 
@@ -211,6 +212,7 @@ def bring_in(args: argparse.Namespace) -> int:
     )
     wanted = Wanted(args.account, args.jsonl, chroma, args.repository, args.apply, args.strict)
     settings = load(dict(os.environ), data_dir=args.data_dir)
+    configure(settings.log_format)
     text, well = asyncio.run(carry_in(settings, wanted, lambda line: print(line, file=sys.stderr)))
     print(text)
     return 0 if well else 1
@@ -219,9 +221,11 @@ def bring_in(args: argparse.Namespace) -> int:
 def carry_out(args: argparse.Namespace) -> int:
     """`export`."""
     from bot.carry import carry_out as carry_away
+    from bot.logs import configure
     from bot.settings import load
 
     settings = load(dict(os.environ), data_dir=args.data_dir)
+    configure(settings.log_format)
     print(asyncio.run(carry_away(settings, args.account, args.repository, args.out)))
     return 0
 

@@ -227,8 +227,8 @@ async def write(place: Place, plan: Plan, spool: IO[str], tell: Tell) -> str:
             parts[row.repository.casefold()].append(row.item)
         for name, items in parts.items():
             await store(place, plan.targets[name], items)
-        done += len(page)
-        if done % TELL_EVERY < PAGE:
+        before, done = done, done + len(page)
+        if done // TELL_EVERY > before // TELL_EVERY:
             tell(f"{done} rows stored")
     for tally in plan.tallies:
         await finish(place, tally)

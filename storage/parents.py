@@ -70,7 +70,10 @@ def pages(collection: Collection) -> Iterator[list[Record]]:
 @contextlib.contextmanager
 def remote(settings: CollectionsSettings) -> Iterator[Client]:
     """A Chroma server or Chroma Cloud."""
-    check_address(settings)
+    try:
+        check_address(settings)
+    except SettingsError as error:  # it names the setting of our own server
+        raise SettingsError(str(error).replace("CHROMA_URL", "--chroma-url")) from None
     client = connect(settings)
     try:
         yield client

@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
+from bot.__main__ import main
 from bot.carry import Wanted, bring_in, carry_out
 from bot.core.errors import SettingsError
 from bot.core.exchange import Mark, Recorded, header_line, line_of
@@ -472,3 +476,79 @@ async def test_only_own_repositories_are_exported(settings, installed, tmp_path,
 async def test_a_later_releases_export_is_refused(run):
     with pytest.raises(SettingsError, match="upgrade it first"):
         await run(['{"format": "deja-view", "version": 2}', *rows(1)])
+
+
+# --- the command line
+
+
+@pytest.fixture
+def command(settings, installed, monkeypatch, capsys, tmp_path):
+    """Run a command beside the database; gives its exit code, what it printed and what it complained."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    async def command(*arguments, **environ):
+        given = PRODUCTION | {"DATABASE_URL": settings.database_url, "GITHUB_API_URL": "http://127.0.0.1:9"}
+        monkeypatch.setattr(os, "environ", given | environ)
+        code = await asyncio.to_thread(main, [*map(str, arguments), "--data-dir", str(tmp_path / "data")])
+        captured = capsys.readouterr()
+        lines = [line for line in captured.err.splitlines() if not line.startswith("{")]
+        return code, captured.out, lines
+
+    yield command
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+async def test_the_command_shows_first_and_writes_on_demand(command, installed, tmp_path):
+    path, out = tmp_path / "x.jsonl", tmp_path / "out.jsonl"
+    path.write_text("\n".join(native()))
+    code, printed, _ = await command("import", "--account", "octo", "--jsonl", path)
+    assert (code, printed.splitlines()[-1]) == (0, "nothing was written: add --apply to import this")
+    assert await kept(installed) == {}
+    code, printed, (told,) = await command(
+        "import", "--account", "octo", "--jsonl", path, "--apply", "--strict"
+    )
+    assert (code, "\n2 imported\n" in printed) == (0, True)
+    assert told.startswith("octo/app: its config cannot be read, the defaults hold (")
+    assert await command("export", "--account", "octo", "--out", out) == (
+        0, f"8 lines about 2 repositories are in {out}\n", []
+    )  # fmt: skip
+    path.write_text("{")
+    code, _, _ = await command("import", "--account", "octo", "--jsonl", path, "--apply", "--strict")
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "environ", "complaint"),
+    [
+        (["--chroma-cloud"], {}, "--chroma-cloud needs SOURCE_CHROMA_API_KEY, --source-tenant and --source-database"),
+        (["--chroma-cloud", "--source-tenant", "t"], {"SOURCE_CHROMA_API_KEY": "k"}, "--chroma-cloud needs"),
+        (["--chroma-path", "/nowhere"], {}, "/nowhere holds no chroma.sqlite3"),
+        (["--chroma-url", "parent:8000"], {}, "--chroma-url is not an address"),
+        (["--jsonl", "/nowhere"], {}, "/nowhere cannot be read: No such file or directory"),
+    ],
+)  # fmt: skip
+async def test_a_source_that_cannot_be_read_is_told_in_one_line(command, source, environ, complaint):
+    code, printed, (line,) = await command("import", "--account", "octo", *source, **environ)
+    assert (code, printed) == (2, "")
+    assert line.startswith("deja-view: ")
+    assert complaint in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["import", "--account", "octo"],
+        ["import", "--jsonl", "x"],
+        ["import", "--account", "octo", "--jsonl", "x", "--chroma-cloud"],
+        ["import", "--account", "octo", "--jsonl", "x", "--apply", "--dry-run"],
+        ["export", "--account", "octo"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_not_said_or_said_twice_is_told_with_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith(f"usage: deja-view {arguments[0]}")
