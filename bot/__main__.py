@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +63,9 @@ def parser() -> argparse.ArgumentParser:
 def add_admin(commands: Any, shared: argparse.ArgumentParser) -> None:
     """The operator's commands."""
     admin = commands.add_parser("admin", help="look after the queue and the index", parents=[shared])
-    actions = admin.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = admin.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=action_parser)
     jobs = actions.add_parser("jobs", help="dead jobs, and what goes nowhere")
-    verbs = jobs.add_subparsers(dest="verb", metavar="VERB")
+    verbs = jobs.add_subparsers(dest="verb", metavar="VERB", parser_class=action_parser)
     verbs.add_parser("list", help="dead jobs with their reasons, and stuck accounts (the default)")
     verbs.add_parser("show", help="everything about a job but its content").add_argument(
         "job_id", type=int, metavar="ID"
@@ -75,11 +77,42 @@ def add_admin(commands: Any, shared: argparse.ArgumentParser) -> None:
     verbs.add_parser("bury", help="end a job that waits or runs").add_argument(
         "job_id", type=int, metavar="ID"
     )
+    add_keys(actions)
+    actions.add_parser("reseal", help="seal people's tokens with the first of ENCRYPTION_KEYS")
     tier = actions.add_parser("tier", help="give an account another tier")
     tier.add_argument("account", metavar="LOGIN")
     tier.add_argument("tier", metavar="TIER", help="free, pro, enterprise, or another row of `tiers`")
     reconcile = actions.add_parser("reconcile", help="compare indexes with GitHub now, without comments")
     reconcile.add_argument("--account", metavar="LOGIN", help="only this account's repositories")
+
+
+def action_parser(**options: Any) -> argparse.ArgumentParser:
+    """A parser that takes `--data-dir` behind an action too; left out there, it does not take back what stands before."""
+    parser = argparse.ArgumentParser(**options)
+    parser.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def add_keys(actions: Any) -> None:
+    """What the operator does with API keys."""
+    keys = actions.add_parser("api-key", help="API keys of an account")
+    verbs = keys.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=action_parser)
+    create = verbs.add_parser("create", help="make a key and print it, once")
+    create.add_argument("--account", required=True, metavar="LOGIN")
+    create.add_argument("--scope", required=True, choices=("read", "write", "admin"))
+    create.add_argument("--repository", metavar="OWNER/REPO", help="the only one it may touch")
+    create.add_argument("--expires", type=days, metavar="DAYS", help="without it the key does not expire")
+    create.add_argument("--name", default="made by the operator", metavar="TEXT", help="for people")
+    listed = verbs.add_parser("list", help="an account's keys, without their secrets")
+    listed.add_argument("--account", required=True, metavar="LOGIN")
+    verbs.add_parser("revoke", help="let a key be good for nothing").add_argument("key_id", metavar="ID")
+
+
+def days(text: str) -> int:
+    """A number of days, ten years at the most. Raises ArgumentTypeError."""
+    if not re.fullmatch("[0-9]{1,4}", text) or not 0 < int(text) <= 3650:
+        raise argparse.ArgumentTypeError("not a number of days from 1 to 3650")
+    return int(text)
 
 
 def add_carrying(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -185,6 +218,10 @@ def backtest(args: argparse.Namespace) -> int:
 
 def admin(args: argparse.Namespace) -> int:
     """`admin`."""
+    if args.action == "api-key":
+        return api_key(args)
+    if args.action == "reseal":
+        return reseal(args)
     from bot.app import admin as administer
     from bot.settings import load
 
@@ -192,6 +229,36 @@ def admin(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name, None) for name in ("verb", "job_id", "account", "tier")}
     print(asyncio.run(administer(settings, args.action, **given)))
     return 0
+
+
+def api_key(args: argparse.Namespace) -> int:
+    """`admin api-key`."""
+    from bot.core.principal import Scope
+    from bot.credentials import WantedKey, create_key, list_keys, revoke_key
+    from bot.settings import load
+
+    settings = load(dict(os.environ), data_dir=args.data_dir)
+    match args.verb:
+        case "create":
+            scope = Scope.of(args.scope)
+            wanted = WantedKey(args.account, scope, args.repository, args.expires, args.name)
+            print(asyncio.run(create_key(settings, wanted)))
+        case "list":
+            print(asyncio.run(list_keys(settings, args.account)))
+        case _:
+            print(asyncio.run(revoke_key(settings, args.key_id)))
+    return 0
+
+
+def reseal(args: argparse.Namespace) -> int:
+    """`admin reseal`."""
+    from bot.credentials import reseal as seal_anew
+    from bot.settings import load
+
+    settings = load(dict(os.environ), data_dir=args.data_dir)
+    text, complete = asyncio.run(seal_anew(settings, partial(print, file=sys.stderr)))
+    print(text)
+    return 0 if complete else 1
 
 
 def bring_in(args: argparse.Namespace) -> int:

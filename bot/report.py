@@ -1,9 +1,10 @@
 """Reports for a terminal."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from bot.core.access import ApiKey
 from bot.core.backtest import Example, Point, Report
 from bot.core.records import JobView, Stuck
 
@@ -41,6 +42,30 @@ def example(item: Example) -> str:
     verdict = "right" if item.right else "marked as a duplicate of another" if item.marked else "not marked"
     named = ", ".join(f"#{number}" for number in item.named)
     return f"  #{item.number} -> {named}   ({item.score:.1f}, {verdict})"
+
+
+def keys_text(keys: Sequence[ApiKey], repositories: Mapping[int, str], now: datetime) -> str:
+    """API keys, latest first, without anything that could be used."""
+    if not keys:
+        return "no API keys"
+    lines = [f"{'id':12}  {'scope':5}  {'made':10}  {'used':10}  {'state':18}  name, repository"]
+    for key in keys:
+        where = "all repositories" if key.repository_id is None else repositories.get(key.repository_id, "?")
+        used = "never" if key.last_used_at is None else f"{key.last_used_at:%Y-%m-%d}"
+        lines.append(
+            f"{key.id:12}  {key.scope.word:5}  {key.created_at:%Y-%m-%d}  {used:10}  {state_of(key, now):18}  "
+            f"{one_line(key.name)}, {where}"
+        )
+    return "\n".join(lines)
+
+
+def state_of(key: ApiKey, now: datetime) -> str:
+    """Whether a key is good for anything, and until when."""
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is None:
+        return "lives"
+    return f"{'until' if key.lives(now) else 'expired'} {key.expires_at:%Y-%m-%d}"
 
 
 def jobs_text(jobs: Sequence[JobView], stuck: Sequence[Stuck], now: datetime) -> str:

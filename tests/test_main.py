@@ -151,3 +151,20 @@ def test_a_role_without_rights_is_told_in_one_line(guest, run):
     code, printed, (line,) = run("migrate", guest)
     assert (code, printed) == (2, "")
     assert line.startswith("deja-view: ")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        ["jobs"],
+        ["jobs", "list"],
+        ["reseal"],
+        ["api-key", "list", "--account", "octo"],
+        ["tier", "octo", "pro"],
+    ],
+    ids=" ".join,
+)
+def test_a_data_folder_may_stand_before_and_behind_an_action(action):
+    before, behind = ["admin", "--data-dir", "x", *action], ["admin", *action, "--data-dir", "x"]
+    assert [parser().parse_args(given).data_dir for given in (before, behind)] == [Path("x")] * 2
+    assert parser().parse_args(["admin", *action]).data_dir is None
