@@ -72,11 +72,11 @@ async def test_what_was_answered_cannot_be_abandoned(requests, key):
 
 async def test_who_never_ends_is_taken_over_and_changes_nothing_more(requests, shared, key):
     await requests.begin(1, key, SAME)
-    await shift(shared, key, 50)
+    await shift(shared, key, 30)
     waiting = await requests.begin(1, key, SAME)
     assert isinstance(waiting, InFlight)
-    assert 1 <= waiting.retry_after <= 10
-    late = await shift(shared, key, 11)
+    assert 1 <= waiting.retry_after <= 30
+    late = await shift(shared, key, 31)
     begun = await requests.begin(1, key, SAME)
     assert isinstance(begun, New)
     await requests.finish(late, 200, b"late")
