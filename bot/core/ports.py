@@ -967,6 +967,12 @@ class Similarity(Protocol):
         """
         ...
 
+    async def near(
+        self, repository: Repository, issue: Issue, k: int, floor: float
+    ) -> list[tuple[int, float]]:
+        """The same for an issue as it is given, which need not be stored; it is not found itself."""
+        ...
+
     async def pairs(self, repository: Repository, floor: float) -> Pairs:
         """Every two issues whose texts have at least that cosine, for the duplicates report; bounded."""
         ...

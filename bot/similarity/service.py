@@ -141,23 +141,26 @@ class SimilarityService:
     async def cosines(
         self, repository: Repository, number: int, k: int, floor: float
     ) -> list[tuple[int, float]] | None:
-        """Issues, newer ones too, by the cosine of their texts with a stored one's: (number, cosine), best first.
+        """Issues, newer ones too, by the cosine of their texts with a stored one's; None where that is not stored."""
+        stored = (await self._issues.get(repository.account_id, repository.id, [number])).get(number)
+        return None if stored is None else await self.near(repository, stored.issue, k, floor)
+
+    async def near(
+        self, repository: Repository, issue: Issue, k: int, floor: float
+    ) -> list[tuple[int, float]]:
+        """Issues, newer ones too, by the cosine of their texts with this one's: (number, cosine), best first.
 
         A cosine is 1 minus Chroma's cosine distance, as the parent project has it, so that its users' thresholds keep their
         meaning. The parent embedded other text with the same kind of model: `Title:`, `Type:`, `State:`, `Labels:` and
-        `Body:` lines; here it is the title and the cleaned body. None where the issue is not stored. Raises
-        ModelUnavailableError where the issue has no vector yet and none can be made.
+        `Body:` lines; here it is the title and the cleaned body. Raises ModelUnavailableError where the issue has no vector
+        yet and none can be made.
         """
-        stored = (await self._issues.get(repository.account_id, repository.id, [number])).get(number)
-        if stored is None:
-            return None
         async with self._histories.use(repository) as history:
-            asked, lost = await self._asked(history, stored.issue)
+            asked, lost = await self._asked(history, issue)
             if asked.text is None:
                 raise ModelUnavailableError(lost or "the issue has no vector")
             found = await self._around(repository, history, asked.text, k + 1)
-            near = [(other, min(cosine, 1.0)) for other, cosine in found if other != number]
-        return [(other, cosine) for other, cosine in near if cosine >= floor][:k]
+        return [(other, cosine) for other, cosine in found if other != issue.number and cosine >= floor][:k]
 
     async def pairs(self, repository: Repository, floor: float) -> Pairs:
         """Every two issues whose texts have at least that cosine; compared in memory, block by block, in a thread."""

@@ -62,6 +62,7 @@ async def test_a_search_degrades_as_a_ranking_does(world):
 @pytest.mark.parametrize("text", ["", "\x00", "\ud800", "字" * 300, "a" * 70_000])
 async def test_hostile_texts_are_searched_without_a_fault(world, text):
     found = await world.service.search(repository(), text, text)
+    assert not any("\x00" in read or "\ud800" in read for read in world.embedder.texts)
     assert all(np.isfinite(item.score) for item in found.candidates)
 
 
@@ -138,8 +139,12 @@ async def test_an_issue_without_a_vector_is_embedded(world):
         await world.service.cosines(repository(), 201, 1, 0.0)
 
 
-async def test_an_issue_that_is_not_stored_has_no_cosines(world):
+async def test_an_issue_that_is_not_stored_has_no_cosines_but_those_that_it_would_have(world):
     assert await world.service.cosines(repository(), 999, 5, 0.0) is None
+    assert (await world.service.near(repository(), issue(999, *CRASH), 1, 0.0)) == [
+        (121, pytest.approx(1.0, abs=1e-5))
+    ]
+    assert 999 not in world.issues.rows
 
 
 # --- pairs
