@@ -52,7 +52,7 @@ from bot.similarity.embedder import Embedder
 from bot.similarity.histories import Histories
 from bot.similarity.past import replayed
 from bot.similarity.service import SimilarityService
-from bot.web import docs, health
+from bot.web import docs, health, legacy
 from bot.web.api.routes import serve as serve_api
 from bot.web.hooks import Intake
 from bot.web.server import application
@@ -562,9 +562,8 @@ async def running(
         stop, search = asyncio.Event(), Search()
         session = await stack.enter_async_context(aiohttp.ClientSession())
         github = github_of(base, session)
-        routes = serve_api(
-            parts_of(settings, base.database, search, session, github, None, base.options.clock)
-        )
+        parts = parts_of(settings, base.database, search, session, github, None, base.options.clock)
+        routes = [*serve_api(parts), *legacy.serve(parts)]
         async with listening(base, [*routes, *docs.routes()] if hooks else [], hooks=hooks) as port:
             worker = asyncio.create_task(live(base, search, github, stop, jobs=jobs))
             log.info("started", port=port, hooks=hooks, jobs=jobs)

@@ -55,6 +55,11 @@ class FindSimilarRequest(Target):
     top_k: int = Field(10, ge=1, le=50)
     min_similarity: float = Field(0.0, ge=0.0, le=1.0)
 
+    @property
+    def issue(self) -> str:
+        """The issue, as an answer tells it back."""
+        return f"Issue #{self.issue_number}"[:MOST_IN_MESSAGE]
+
 
 class SuggestDiscussionsRequest(Target):
     """`POST /suggest_discussions`."""

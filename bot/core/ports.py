@@ -957,20 +957,14 @@ class Similarity(Protocol):
         """As `rank`, for an issue that nobody has filed yet: every stored one is earlier. Nothing is stored."""
         ...
 
-    async def cosines(
-        self, repository: Repository, number: int, k: int, floor: float
-    ) -> list[tuple[int, float]] | None:
-        """Issues, newer ones too, by the cosine of their texts with a stored one's: (number, cosine), best first.
-
-        At most `k`, and none below `floor`; None where the issue is not stored. Raises ModelUnavailableError where
-        its vector would have to be made first.
-        """
-        ...
-
     async def near(
         self, repository: Repository, issue: Issue, k: int, floor: float
     ) -> list[tuple[int, float]]:
-        """The same for an issue as it is given, which need not be stored; it is not found itself."""
+        """Issues, newer ones too, by the cosine of their texts with this one's: (number, cosine), best first.
+
+        At most `k`, and none below `floor`. The issue need not be stored, and is not found itself. Raises
+        ModelUnavailableError where its vector would have to be made first.
+        """
         ...
 
     async def pairs(self, repository: Repository, floor: float) -> Pairs:

@@ -138,13 +138,6 @@ class SimilarityService:
             issue = unfiled(repository, title, body, max(now().timestamp(), history.latest()))
             return await self._ranked(repository, history, issue, limit, cold=cold)
 
-    async def cosines(
-        self, repository: Repository, number: int, k: int, floor: float
-    ) -> list[tuple[int, float]] | None:
-        """Issues, newer ones too, by the cosine of their texts with a stored one's; None where that is not stored."""
-        stored = (await self._issues.get(repository.account_id, repository.id, [number])).get(number)
-        return None if stored is None else await self.near(repository, stored.issue, k, floor)
-
     async def near(
         self, repository: Repository, issue: Issue, k: int, floor: float
     ) -> list[tuple[int, float]]:

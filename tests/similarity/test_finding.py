@@ -94,11 +94,16 @@ async def test_originals_stand_for_their_duplicates_in_a_search_too(world):
 # --- cosines
 
 
+async def cosines(world, number, k, floor):
+    """The issues that are near a stored one."""
+    return await world.service.near(repository(), world.issues.rows[number].issue, k, floor)
+
+
 @pytest.mark.parametrize("fault", [None, CollectionBrokenError("gone"), SearchUnavailableError("no answer")])
 async def test_cosines_are_those_of_the_texts_with_newer_issues_too(world, fault):
     await world.save(issue(123, "Crash when opening settings", CRASH[1]))
     world.collections.fault = fault
-    found = await world.service.cosines(repository(), 121, 200, -1.0)
+    found = await cosines(world, 121, 200, -1.0)
     vectors = {number: row.text_vector for number, row in world.issues.rows.items()}
     assert dict(found) == pytest.approx(
         {number: float(vectors[121] @ vector) for number, vector in vectors.items() if number != 121},
@@ -110,37 +115,36 @@ async def test_cosines_are_those_of_the_texts_with_newer_issues_too(world, fault
 
 
 async def test_cosines_are_bounded_by_number_and_floor(world):
-    every = await world.service.cosines(repository(), 121, 200, -1.0)
-    assert await world.service.cosines(repository(), 121, 5, -1.0) == every[:5]
+    every = await cosines(world, 121, 200, -1.0)
+    assert await cosines(world, 121, 5, -1.0) == every[:5]
     floor = every[2][1]
-    assert await world.service.cosines(repository(), 121, 50, floor) == every[:3]
+    assert await cosines(world, 121, 50, floor) == every[:3]
 
 
 async def test_an_issue_that_the_collection_lacks_is_found_in_memory(world):
     await world.save(issue(123, "Crash when opening settings", CRASH[1]))
     del world.collections.records[123]
-    assert (await world.service.cosines(repository(), 121, 200, -1.0))[0][0] == 123
+    assert (await cosines(world, 121, 200, -1.0))[0][0] == 123
 
 
 async def test_what_only_the_collection_still_has_is_not_told(world):
     await world.save(issue(123, "Crash when opening settings", CRASH[1]))
     world.issues.delete(123)
-    found = await world.service.cosines(repository(), 121, 3, -1.0)
+    found = await cosines(world, 121, 3, -1.0)
     assert len(found) == 3
     assert 123 not in dict(found)
 
 
 async def test_an_issue_without_a_vector_is_embedded(world):
     world.issues.save(NEW)
-    assert (await world.service.cosines(repository(), 200, 1, 0.0))[0][0] == 121
+    assert (await cosines(world, 200, 1, 0.0))[0][0] == 121
     world.issues.save(issue(201, "Another one", "not embedded yet"))
     world.embedder.broken = True
     with pytest.raises(ModelUnavailableError):
-        await world.service.cosines(repository(), 201, 1, 0.0)
+        await cosines(world, 201, 1, 0.0)
 
 
-async def test_an_issue_that_is_not_stored_has_no_cosines_but_those_that_it_would_have(world):
-    assert await world.service.cosines(repository(), 999, 5, 0.0) is None
+async def test_an_issue_that_is_not_stored_is_compared_and_not_kept(world):
     assert (await world.service.near(repository(), issue(999, *CRASH), 1, 0.0)) == [
         (121, pytest.approx(1.0, abs=1e-5))
     ]
