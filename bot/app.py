@@ -95,6 +95,9 @@ WATCH_EVERY = 1.0
 ASK_GITHUB_EVERY = 30.0
 """Seconds between requests that `GET /readyz` makes to GitHub, at the least."""
 
+LET_GO_EVERY = 60.0
+"""Seconds between looks at which repositories in memory were purged by another process."""
+
 LONGEST_WAIT = 60.0
 """Seconds between attempts to ask GitHub who we are, at the most."""
 
@@ -261,12 +264,23 @@ async def open_similarity(base: Base, issues: Issues) -> AsyncIterator[tuple[Sim
             whitenings=Whitenings(base.database),
         )
         try:
-            yield service, collections
+            async with beside(let_go_forever(service)):
+                yield service, collections
         finally:
             await service.close()
             embedder.close()
     finally:
         await asyncio.to_thread(collections.close)
+
+
+async def let_go_forever(similarity: SimilarityService) -> None:
+    """Drop from memory what another process purged: each process holds its own copies."""
+    while True:
+        await asyncio.sleep(LET_GO_EVERY)
+        try:
+            await similarity.let_go()
+        except StorageUnavailableError as error:
+            log.warning("let_go_failed", reason=str(error))
 
 
 async def services_of(base: Base, similarity: SimilarityService, github: GitHubApp) -> Services:

@@ -153,6 +153,14 @@ class Issues:
             rows = await connection.fetch(SQL["removed_since"], account_id, repository_id, after_revision)
         return [row["number"] for row in rows]
 
+    async def outdated(self, account_id: int, revisions: Mapping[int, int]) -> list[tuple[int, int | None]]:
+        """Repositories that are gone since they had that revision (None), and issues that were deleted since."""
+        async with self._database.account(account_id) as connection:
+            rows = await connection.fetch(
+                SQL["outdated"], account_id, list(revisions), list(revisions.values())
+            )
+        return [(row["id"], row["number"]) for row in rows]
+
     async def delete(
         self, account_id: int, repository_id: int, numbers: Sequence[int], at: datetime
     ) -> list[int]:

@@ -376,6 +376,10 @@ class Issues(Protocol):
         """The same, but by kept words instead of text where there are any."""
         ...
 
+    async def outdated(self, account_id: int, revisions: Mapping[int, int]) -> list[tuple[int, int | None]]:
+        """Of repositories as they were at those revisions: (id, None) where it is gone, else deleted issues (id, number)."""
+        ...
+
     async def removed_since(self, account_id: int, repository_id: int, after_revision: int) -> list[int]:
         """Numbers of issues that left since that revision."""
         ...

@@ -1,7 +1,7 @@
 """The histories of the repositories that were asked about lately, loaded from PostgreSQL and kept current."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +25,7 @@ CHUNK = 100
 class Held:
     """One repository's history with how current it is."""
 
+    account_id: int
     history: History = field(default_factory=History)
     revision: int = 0
     bytes: int = 0
@@ -46,7 +47,7 @@ class Histories:
     @asynccontextmanager
     async def use(self, repository: Repository) -> AsyncIterator[History]:
         """The repository's history as PostgreSQL has it now, for this task alone until the block ends."""
-        held = self._held.setdefault(repository.id, Held())
+        held = self._held.setdefault(repository.id, Held(repository.account_id))
         self._held.move_to_end(repository.id)
         async with held.lock:
             await self._update(repository, held)
@@ -62,6 +63,24 @@ class Histories:
     def forget(self, repository: Repository) -> None:
         """Drop a repository's history; it is loaded again when it is asked for."""
         self._held.pop(repository.id, None)
+
+    async def let_go(self) -> list[int]:
+        """Drop what another process purged, and what holds issues that it deleted; returns of which repositories."""
+        revisions = defaultdict[int, dict[int, int]](dict)
+        for repository_id, held in self._held.items():
+            if not held.lock.locked():
+                revisions[held.account_id][repository_id] = held.revision
+        gone = []
+        for account_id, known in revisions.items():
+            for repository_id, number in await self._issues.outdated(account_id, known):
+                there = self._held.get(repository_id)
+                # Whoever uses it meanwhile brings it up to date, or asks of what is purged once more.
+                if there is None or there.lock.locked():
+                    continue
+                if number is None or number in there.history:
+                    del self._held[repository_id]
+                    gone.append(repository_id)
+        return gone
 
     def knows(self, repository: Repository) -> bool:
         """Whether the repository's history is in memory, or being loaded."""

@@ -225,6 +225,11 @@ class SimilarityService:
         self._histories.forget(repository)
         await self._collections.drop(repository)
 
+    async def let_go(self) -> None:
+        """Drop from memory what another process purged or deleted. Call it now and then."""
+        if gone := await self._histories.let_go():
+            log.info("let_go", repository_ids=gone)
+
     def _named(self, lost: str | None) -> str:
         """The model of a ranking, from which vectors may have been lost."""
         return f"{self.model}{LEXICAL_ONLY}" if lost else self.model

@@ -139,6 +139,17 @@ FROM (
 -- Issues that left after a revision.
 SELECT number FROM issue_removals WHERE account_id = $1 AND repository_id = $2 AND revision > $3 ORDER BY number;
 
+-- name: outdated
+-- Of repositories ($2) as they were at a revision ($3): those that are gone, also where they were added again (null), and
+-- which issues of the others were deleted since.
+SELECT held.id, removal.number
+FROM unnest($2::bigint[], $3::bigint[]) AS held (id, revision)
+LEFT JOIN repositories ON repositories.account_id = $1 AND repositories.id = held.id AND repositories.revision >= held.revision
+LEFT JOIN issue_removals removal ON removal.account_id = $1 AND removal.repository_id = repositories.id
+    AND removal.revision > held.revision AND removal.kind = 'deleted'
+WHERE repositories.id IS NULL OR removal.number IS NOT NULL
+ORDER BY held.id, removal.number;
+
 -- name: delete
 -- Tombstones, also for what was never stored. `there` tells what was; no row for what was a tombstone already.
 WITH gone AS (

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+import bot.app
 from bot.core.records import InstallationState, RepositoryState
 from handlers import issues as handler
 from handlers import target
@@ -605,3 +606,19 @@ async def test_a_flood_is_taken_and_drained(stage):
 
 def sent(stage, taken):
     return all(item.status != "pending" for item in stage.github.hooks.attempts[taken:])
+
+
+async def test_what_another_process_purged_leaves_this_one_s_memory(open_stage, monkeypatch, caplog):
+    monkeypatch.setattr(bot.app, "LET_GO_EVERY", 0.05)
+    stage = await open_stage()
+    await stage.install(stage.new_repository())
+    await stage.quiet()
+    repository = stage.repository
+    await Accounts(stage.database).remove_repositories(repository.owner.id, [repository.id])
+
+    def let_go():
+        said = [item.msg for item in caplog.records if isinstance(item.msg, dict)]
+        return [item["repository_ids"] for item in said if item["event"] == "let_go"]
+
+    await stage.until(let_go, "that it is let go")
+    assert let_go() == [[repository.id]]

@@ -285,10 +285,39 @@ def test_the_estimate_of_a_history_is_near_what_it_takes(count):
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    held = Held()
+    held = Held(1)
     if kept:
         held.history.extend(kept)
         held.history.refit()
     took = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert took / 1.5 < held.history.size() < took * 1.5
+
+
+async def test_what_another_process_purged_or_deleted_leaves_memory(issues, repository, database):
+    name = RepositoryName(8, "octo", "s", private=False)
+    (other,) = await Accounts(database).add_repositories(1, 10, [name])
+    await store(issues, report(1), report(2))
+    histories = Histories(issues)
+    for item in (repository, other):
+        async with histories.use(item):
+            pass
+    assert await histories.let_go() == []
+    await issues.delete(1, 7, [2], START)
+    async with histories.use(other):
+        assert await histories.let_go() == [7]
+    assert histories.held() == [8]
+    async with histories.use(repository) as history:
+        assert history.numbers() == [1]
+    assert await histories.let_go() == []
+    await Accounts(database).remove_repositories(1, [8])
+    assert await histories.let_go() == [8]
+
+
+async def test_what_is_in_use_stays_until_it_is_not(issues, repository, database):
+    await store(issues, report(1))
+    histories = Histories(issues)
+    async with histories.use(repository):
+        await Accounts(database).remove_repositories(1, [7])
+        assert await histories.let_go() == []
+    assert await histories.let_go() == [7]

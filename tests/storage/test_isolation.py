@@ -214,6 +214,7 @@ CALLS = {
     ("Issues", "stream"): (lambda s, e: streamed(s, OTHER), []),
     ("Issues", "read"): (lambda s, e: read(s, OTHER), []),
     ("Issues", "removed_since"): (lambda s, e: s.removed_since(OTHER, 7, 0), []),
+    ("Issues", "outdated"): (lambda s, e: s.outdated(OTHER, {7: 0}), [(7, None)]),
     ("Issues", "delete"): (lambda s, e: s.delete(OTHER, 7, [3, 5], AT), []),
     ("Issues", "leave"): (lambda s, e: s.leave(OTHER, 7, [3]), []),
     ("Issues", "tombstones"): (lambda s, e: s.tombstones(OTHER, 7, [4]), []),

@@ -353,3 +353,19 @@ async def test_issues_are_paged_by_number_and_state(issues):
     assert await issues.list(1, 7, "open", 2, 9) == [by_number[3]]
     assert [item.number for item in await issues.list(1, 7, "closed", 0, 9)] == [1, 3, 5]
     assert await issues.list(1, 8, None, 0, 9) == []
+
+
+async def test_outdated_is_what_was_purged_or_has_deleted_issues(issues, database):
+    await issues.save(1, [issue(1), issue(2)])
+    await issues.save(1, [issue(1, repository=8)])
+    at = {7: await revision(database), 8: await revision(database, 8), 9: 3}
+    assert await issues.outdated(1, at) == [(9, None)], "nobody knows 9"
+    await issues.leave(1, 7, [2])
+    assert await issues.outdated(1, at) == [(9, None)], "it only made room"
+    await issues.delete(1, 7, [1], T0)
+    assert await issues.outdated(1, at) == [(7, 1), (9, None)]
+    assert await issues.outdated(1, at | {7: await revision(database)}) == [(9, None)]
+    await Accounts(database).remove_repositories(1, [8])
+    assert await issues.outdated(1, at) == [(7, 1), (8, None), (9, None)]
+    await Accounts(database).add_repositories(1, 10, [RepositoryName(8, "octo", "s", private=False)])
+    assert await issues.outdated(1, {8: at[8]}) == [(8, None)], "another life began"
