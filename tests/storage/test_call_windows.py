@@ -119,17 +119,24 @@ async def test_a_look_takes_nothing(windows, shared, key):
     assert await windows.peek(key, 2) == Taken(True, 2, 2, 0, 0)
 
 
-async def test_a_call_that_waited_for_others_counts_from_when_it_was_allowed(windows, shared, key):
-    await windows.take(key, 2)
+@pytest.mark.parametrize("whose", ["account", "address"])
+async def test_a_call_that_waited_for_others_counts_from_when_it_was_allowed(
+    windows, shared, key, account, whose
+):
+    def take():
+        return windows.take_call(account) if whose == "account" else windows.take(key, 2)
+
+    row = f"account:{account}" if whose == "account" else key
+    await take()
     async with shared.system() as connection:
-        await connection.execute("SELECT FROM call_windows WHERE key = $1 FOR UPDATE", key)
-        waiting = asyncio.create_task(windows.take(key, 2))
+        await connection.execute("SELECT FROM call_windows WHERE key = $1 FOR UPDATE", row)
+        waiting = asyncio.create_task(take())
         done, _ = await asyncio.wait([waiting], timeout=0.2)
         assert not done
         released = await connection.fetchval("SELECT clock_timestamp()")
     assert (await waiting).allowed
     async with shared.system() as connection:
-        assert await connection.fetchval("SELECT calls[2] FROM call_windows WHERE key = $1", key) > released
+        assert await connection.fetchval("SELECT calls[2] FROM call_windows WHERE key = $1", row) > released
 
 
 @pytest.fixture
@@ -155,6 +162,21 @@ async def test_of_calls_of_an_account_exactly_the_limit_passes_and_is_counted_as
     totals = await Usage(shared).read(account, 2)
     assert {item.metric for item in totals} == {"api_calls"}
     assert sum(item.amount for item in totals) == 10
+
+
+async def test_the_window_of_an_account_slides_like_any_other(windows, shared, account):
+    key = f"account:{account}"
+    await windows.take_call(account)
+    await shift(shared, 30, key)
+    for _ in range(9):
+        await windows.take_call(account)
+    refused = await windows.take_call(account)
+    assert not refused.allowed
+    assert 0 < refused.retry_after <= 30 < refused.reset_seconds
+    await shift(shared, 30, key)
+    assert [(await windows.take_call(account)).allowed for _ in range(2)] == [True, False]
+    await shift(shared, -3_600, key)
+    assert (await windows.take_call(account)).remaining == 9
 
 
 async def test_an_upgrade_holds_at_once_and_for_no_other_account(windows, shared, account):
