@@ -198,6 +198,11 @@ async def test_what_is_no_token_is_refused_before_anything_is_read(work, text):
     assert work.looks == 0
 
 
+@pytest.mark.parametrize("more", ["x" * oidc.LONGEST_TOKEN, "é"])
+async def test_a_token_that_is_too_long_or_not_in_ascii_is_not_looked_into(work, more):
+    assert await work.refused(work.token() + more) == "it is too long, or not in ASCII"
+
+
 # --- the published keys
 
 
@@ -238,7 +243,6 @@ async def test_a_key_that_was_taken_back_ends_within_an_hour(work):
         {"status": 200, "body": "<html>"},
         {"status": 200, "body": '{"keys": []}'},
         {"status": 200, "body": '{"keys": [{"kty": "RSA", "kid": "x"}, {"kty": "oct", "k": "eA"}, 5]}'},
-        {"status": 200, "body": " " * (oidc.LARGEST_KEYS + 1)},
         {"status": 302, "headers": {"Location": "/elsewhere"}},
         {"hang_up": True},
     ],
@@ -253,6 +257,13 @@ async def test_keys_that_cannot_be_read_are_an_error_and_asked_for_again_soon(wo
     work.clock.now += oidc.TRY_EVERY
     await work.checker.verify(work.token())
     assert not any(call.path == "/elsewhere" for call in work.sandbox.calls)
+
+
+async def test_keys_that_are_too_large_are_not_read_to_their_end(work):
+    published = json.dumps(work.issuer.published())
+    work.sandbox.faults.append(Fault("GET", "jwks", status=200, body=published + " " * oidc.LARGEST_KEYS))
+    with pytest.raises(GitHubUnavailableError, match="more than a megabyte"):
+        await work.checker.verify(work.token())
 
 
 async def test_known_keys_last_while_the_issuer_is_down(work):
