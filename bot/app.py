@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -48,11 +49,12 @@ from bot.logs import configure
 from bot.metrics import Metrics
 from bot.report import job_text, jobs_text
 from bot.settings import GitHubSettings, Settings
+from bot.sign_in import SigningIn, signing_in
 from bot.similarity.embedder import Embedder
 from bot.similarity.histories import Histories
 from bot.similarity.past import replayed
 from bot.similarity.service import SimilarityService
-from bot.web import docs, health, legacy
+from bot.web import docs, health, legacy, sign_in
 from bot.web.api.routes import serve as serve_api
 from bot.web.hooks import Intake
 from bot.web.server import application
@@ -107,6 +109,7 @@ class Options:
     """What a composition may do otherwise than production: the demo and the tests say so here."""
 
     clock: Callable[[], datetime] = now
+    monotonic: Callable[[], float] = time.monotonic  # how old an answer about a person's access is
     pace: WritePace = field(default_factory=WritePace)
     comment_gap: float = 60.0  # seconds between two comments of ours on one issue, at the least
     host: str = "0.0.0.0"  # noqa: S104  # a container's port is published by whoever runs it
@@ -202,6 +205,14 @@ def github_of(base: Base, session: aiohttp.ClientSession) -> GitHubApp | None:
     if base.settings.github is None:
         return None
     return open_github(base.settings.github, base.options, session, Paces(base.database), base.metrics.heard)
+
+
+def people_of(base: Base, session: aiohttp.ClientSession) -> SigningIn | None:
+    """Signing in, and what people reach; None where that is not set up."""
+    options = base.options
+    return signing_in(
+        base.settings, base.database, session, options.clock, options.monotonic, base.metrics.heard
+    )
 
 
 def collections_settings(settings: Settings) -> CollectionsSettings:
@@ -575,10 +586,16 @@ async def running(
             base.checks["github"] = not_registered
         stop, search = asyncio.Event(), Search()
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        github = github_of(base, session)
-        parts = parts_of(settings, base.database, search, session, github, None, base.options.clock)
-        routes = [*serve_api(parts), *legacy.serve(parts)]
-        async with listening(base, [*routes, *docs.routes()] if hooks else [], hooks=hooks) as port:
+        github, people = github_of(base, session), people_of(base, session)
+        reach = people.reach if people else None
+        parts = parts_of(settings, base.database, search, session, github, reach, base.options.clock)
+        routes = [
+            *serve_api(parts),
+            *legacy.serve(parts),
+            *docs.routes(),
+            *sign_in.routes(people.parts if people else None),
+        ]
+        async with listening(base, routes if hooks else [], hooks=hooks) as port:
             worker = asyncio.create_task(live(base, search, github, stop, jobs=jobs))
             log.info("started", port=port, hooks=hooks, jobs=jobs)
             try:

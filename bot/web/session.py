@@ -27,16 +27,18 @@ def digest_of(value: str) -> bytes:
     return sha256(value.encode()).digest()
 
 
-def cookie_of(request: web.Request) -> str | None:
+def is_secure(public_url: str | None) -> bool:
+    """Whether browsers reach us over https. What the request came by says nothing: whoever stands in front of us ends TLS."""
+    return (public_url or "").startswith("https://")
+
+
+def cookie_of(request: web.Request, *, secure: bool) -> str | None:
     """The cookie that a browser sent; over https only the one that nobody else can set."""
-    name = (
-        PLAIN_COOKIE if request.scheme == "http" and SECURE_COOKIE not in request.cookies else SECURE_COOKIE
-    )
-    value = request.cookies.get(name)
+    value = request.cookies.get(SECURE_COOKIE if secure else PLAIN_COOKIE)
     return value if value and len(value) <= LONGEST else None
 
 
-async def session_of(sessions: Sessions, request: web.Request) -> Session | None:
+async def session_of(sessions: Sessions, request: web.Request, *, secure: bool) -> Session | None:
     """Who is signed in; None where nobody is."""
-    value = cookie_of(request)
+    value = cookie_of(request, secure=secure)
     return await sessions.find(digest_of(value)) if value else None

@@ -17,7 +17,7 @@ from bot.core.access import Act, Actor, LoginState, Result
 from bot.core.errors import GitHubError, SealError, SignInError, StorageUnavailableError
 from bot.core.identity import GitHubUser
 from bot.core.ports import Audit, CallWindows, LoginStates, People, Sessions, SignIn
-from bot.web.session import PLAIN_COOKIE, SECURE_COOKIE, cookie_of, digest_of, new_cookie
+from bot.web.session import PLAIN_COOKIE, SECURE_COOKIE, cookie_of, digest_of, is_secure, new_cookie
 
 log = structlog.get_logger()
 
@@ -70,7 +70,7 @@ class SignInParts:
     @property
     def secure(self) -> bool:
         """Whether browsers reach us over https."""
-        return self.public_url.startswith("https://")
+        return is_secure(self.public_url)
 
     @property
     def redirect_uri(self) -> str:
@@ -179,7 +179,7 @@ class SignInHandlers:
         parts = self._parts
         if request.headers.get(hdrs.ORIGIN) != parts.public_url:
             raise Refusal(403, "Signing out has to be asked for by a page of this site.")
-        value = cookie_of(request)
+        value = cookie_of(request, secure=parts.secure)
         session = await parts.sessions.find(digest_of(value)) if value else None
         if value and session:
             await parts.sessions.close(digest_of(value))
@@ -207,7 +207,7 @@ class SignInHandlers:
         user = await self._exchange(request, code, known.verifier)
         value = new_cookie()
         await parts.sessions.open(digest_of(value), user.id, parts.clock() + SESSION_LIFETIME)
-        if before := cookie_of(request):
+        if before := cookie_of(request, secure=parts.secure):
             await parts.sessions.close(digest_of(before))
         await self._record(request, "sign_in", user.id, Result.OK)
         return user, known.next, value

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import secrets
+import time
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -213,7 +214,7 @@ async def open_stage(postgres, template, tmp_path, model_dir):
     """Starts a sandbox with a service; at the end nothing unknown may have been asked of the sandbox."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(tier="enterprise", pace=UNPACED, comment_gap=0.0):
+        async def start(tier="enterprise", pace=UNPACED, comment_gap=0.0, environ=None):
             name = f"flow_{os.urandom(6).hex()}"
             owner = await asyncpg.connect(postgres.address("template1", "postgres"))
             await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {embedded.ROLE}")
@@ -223,7 +224,7 @@ async def open_stage(postgres, template, tmp_path, model_dir):
             url = await stack.enter_async_context(serve(sandbox))
             secret = secrets.token_hex(32)
             app = sandbox.github.create_app("deja-view", None, secret)
-            environ = {
+            given = {
                 "DATABASE_URL": postgres.address(name),
                 "GITHUB_API_URL": url,
                 "GITHUB_APP_ID": str(app.id),
@@ -234,12 +235,17 @@ async def open_stage(postgres, template, tmp_path, model_dir):
                 "DEFAULT_TIER": tier,
                 "PORT": "0",
             }
-            settings = load(environ, data_dir=tmp_path / name)
+            settings = load(given | (environ(url, app) if environ else {}), data_dir=tmp_path / name)
 
             def told():
                 return now() + clock["ahead"] if clock["ahead"] else now()
 
-            options = bot.app.Options(clock=told, pace=pace, comment_gap=comment_gap, host="127.0.0.1")
+            def ticks():
+                return time.monotonic() + (clock["ahead"].total_seconds() if clock["ahead"] else 0.0)
+
+            options = bot.app.Options(
+                clock=told, monotonic=ticks, pace=pace, comment_gap=comment_gap, host="127.0.0.1"
+            )
             process = await stack.enter_async_context(bot.app.running(settings, options))
             app.webhook_url = f"http://127.0.0.1:{process.port}/webhooks/github"
             stage = Stage(sandbox, app, process, url, clock)

@@ -126,7 +126,7 @@ async def open_door(database):
             parts = SignInParts(**(given | settings))
 
             async def who(request):
-                found = await session_of(sessions, request)
+                found = await session_of(sessions, request, secure=parts.secure)
                 return web.Response(text=found.user.login if found else "nobody")
 
             application = web.Application(middlewares=[last_resort])

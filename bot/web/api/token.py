@@ -16,7 +16,7 @@ from bot.web.api.credentials import KEY_PREFIX, Known, authenticate, bearer
 from bot.web.api.pages import Out
 from bot.web.api.problems import ApiError, forbidden, not_found, unauthenticated
 from bot.web.api.reading import Schema
-from bot.web.session import session_of
+from bot.web.session import is_secure, session_of
 
 TAG = "tokens"
 
@@ -119,7 +119,8 @@ async def by_workflow(parts: Parts, text: str) -> Known:
 async def by_session(call: Call, login: str | None) -> Known:
     """A person who is signed in, for an account that they reach on GitHub."""
     ensure_same_origin(call.parts, call.request)
-    session = await session_of(call.parts.sessions, call.request)
+    secure = is_secure(call.parts.public_url)
+    session = await session_of(call.parts.sessions, call.request, secure=secure)
     if session is None:
         raise unauthenticated("this needs an API key, an Actions OIDC token or a signed-in browser")
     account = await call.parts.accounts.find(login or session.user.login)
