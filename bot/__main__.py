@@ -279,7 +279,7 @@ def bring_in(args: argparse.Namespace) -> int:
     )
     wanted = Wanted(args.account, args.jsonl, chroma, args.repository, args.apply, args.strict)
     settings = load(dict(os.environ), data_dir=args.data_dir)
-    configure(settings.log_format)
+    configure(settings.log_format, secrets=(*settings.secrets(), key or ""))
     text, well = asyncio.run(carry_in(settings, wanted, lambda line: print(line, file=sys.stderr)))
     print(text)
     return 0 if well else 1
@@ -292,7 +292,7 @@ def carry_out(args: argparse.Namespace) -> int:
     from bot.settings import load
 
     settings = load(dict(os.environ), data_dir=args.data_dir)
-    configure(settings.log_format)
+    configure(settings.log_format, secrets=settings.secrets())
     print(asyncio.run(carry_away(settings, args.account, args.repository, args.out)))
     return 0
 

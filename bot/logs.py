@@ -22,6 +22,12 @@ IN_PLACE = re.compile(
 )
 """What is a secret by where it stands: passwords inside addresses, and what follows "Bearer"."""
 
+NAMED = re.compile(
+    r"((?i:passw(?:or)?d|pwd|secret|token|api_?key)(?:=|\\?['\"]\s?[:=]\s?)(?:\\?['\"])?)[^\s'\"\\&;,)}]{4,}",
+    re.ASCII,
+)
+"""What stands behind such a name inside a text: in a query, a form, an address of a database, JSON, or the repr of a dict."""
+
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -70,7 +76,8 @@ class Redactor:
         """A text without secrets, cut, with control characters as escapes."""
         # Looked at beyond the cut, so that no half of a secret stands before it.
         shown = without_secrets(self._known.sub(HIDDEN, text[: 2 * longest]))
-        return UNPRINTABLE.sub(escaped, IN_PLACE.sub(HIDDEN, shown)[:longest])
+        shown = NAMED.sub(rf"\1{HIDDEN}", IN_PLACE.sub(HIDDEN, shown))
+        return UNPRINTABLE.sub(escaped, shown[:longest])
 
     def _item(self, name: Any, item: Any, depth: int) -> Any:
         """What stands under a name, which may say that it is a secret."""

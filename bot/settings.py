@@ -16,7 +16,7 @@ from hashlib import sha256
 from hmac import digest
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from bot.core.errors import SettingsError
 
@@ -114,7 +114,8 @@ class Settings:
             *self.encryption_keys,
             self.chroma.api_key,
             self.sign_in and self.sign_in.client_secret,
-            self.database_url and urlsplit(self.database_url).password,
+            password := self.database_url and urlsplit(self.database_url).password,
+            password and unquote(password),
         ]
         return tuple(secret for secret in found if secret)
 

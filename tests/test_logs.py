@@ -114,6 +114,24 @@ def test_addresses_keep_all_but_the_password(text, shown):
     assert redacted(text) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("host=h password=hunter22 port=1", "host=h password=*** port=1"),
+        ("/x?access_token=hunter22&y=1", "/x?access_token=***&y=1"),
+        ("client_secret='hunter22'", "client_secret='***'"),
+        ("{'password': 'hunter22', 'user': 'ann'}", "{'password': '***', 'user': 'ann'}"),
+        ('{"refresh_token":"hunter22"}', '{"refresh_token":"***"}'),
+        (r'"{\"API_KEY\": \"hunter22\"}"', r'"{\"API_KEY\": \"***\"}"'),
+        ("the token is too old: hunters", "the token is too old: hunters"),
+        ("token: expired", "token: expired"),
+        ("tokens=3, secret=no", "tokens=3, secret=no"),
+    ],
+)
+def test_secrets_are_known_by_a_name_inside_a_text(text, shown):
+    assert redacted(text) == shown
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("value", ["hunter22", 5, b"x", {"a": "hunter22"}, ["hunter22"]])
 def test_secrets_are_known_by_their_name(name, value):
@@ -219,7 +237,11 @@ def test_objects_are_shown_by_their_type_alone(stream):
 def test_values_are_cut_and_take_no_time(stream):
     started = time.perf_counter()
     structlog.get_logger().info(
-        "x", value="x" * 10_000_000, keys="-----BEGIN " * 1_000_000, url="://a:" * 1_000_000
+        "x",
+        value="x" * 10_000_000,
+        keys="-----BEGIN " * 1_000_000,
+        url="://a:" * 1_000_000,
+        named="token='" * 1_000_000,
     )
     assert time.perf_counter() - started < allowed(1)
     assert len(events(stream)[0]["value"]) == LONGEST

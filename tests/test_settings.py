@@ -157,6 +157,11 @@ def test_production_is_what_was_set(tmp_path):
     assert list(tmp_path.iterdir()) == []  # production writes no secrets
 
 
+def test_a_password_is_known_as_it_stands_and_as_it_is_meant(tmp_path):
+    loaded = load(PRODUCTION | {"DATABASE_URL": "postgresql://u:p%40ss%20word@h/x"}, tmp_path)
+    assert {"p%40ss%20word", "p@ss word"} <= set(loaded.secrets())
+
+
 def test_no_secret_is_in_the_repr(tmp_path):
     environ = (
         PRODUCTION
