@@ -74,6 +74,7 @@ class SimilarityService:
         self._collections = collections
         self._on_broken = on_broken
         self._histories = Histories(issues, whitenings)
+        self._pairing = asyncio.Lock()
         self._opening = set[asyncio.Task[object]]()
 
     async def close(self) -> None:
@@ -156,13 +157,17 @@ class SimilarityService:
         return [(other, cosine) for other, cosine in found if other != issue.number and cosine >= floor][:k]
 
     async def pairs(self, repository: Repository, floor: float) -> Pairs:
-        """Every two issues whose texts have at least that cosine; compared in memory, block by block, in a thread."""
-        async with self._histories.use(repository) as history:
-            numbers, texts = await asyncio.to_thread(history.texts)
-        pairing = Pairing(numbers, texts, floor)
-        while await asyncio.to_thread(pairing.step):
-            pass  # somebody else's turn between two blocks
-        return pairing.result()
+        """Every two issues whose texts have at least that cosine; compared in memory, block by block, in a thread.
+
+        One repository at a time.
+        """
+        async with self._pairing:  # each holds a copy of all vectors and keeps a processor busy
+            async with self._histories.use(repository) as history:
+                numbers, texts = await asyncio.to_thread(history.texts)
+            pairing = Pairing(numbers, texts, floor)
+            while await asyncio.to_thread(pairing.step):
+                pass  # somebody else's turn between two blocks
+            return await asyncio.to_thread(pairing.result)
 
     async def compare(self, repository: Repository, issue: Issue, other: int) -> Explained | None:
         """The score of one pair, for `why`; None where the other is not an earlier indexed issue."""

@@ -1,5 +1,6 @@
 """The parent's API, asked by a client that was written from the page about it alone."""
 
+import io
 from dataclasses import replace
 from datetime import timedelta
 
@@ -167,6 +168,38 @@ BODIES = {
 }
 
 
+ODD = (
+    b"", b"null", b"[]", b"1", b'"x"', b"\xff\xfe", b'{"owner":"\\ud800","repo":"\\u0000","issue_number":1}', b'{"owner":"' + b"x" * 100_000 + b'","repo":"y"}',
+    b'{"owner":"octo","repo":"app","issue_number":' + b"9" * 5_000 + b"}", b'{"owner":"octo","owner":"cat","repo":"app","issue_number":1}',
+    b'{"owner":"octo","repo":"app","issue_number":NaN}', b'{"owner":"octo","repo":"app","issue_number":1e999}', b"[" * 50_000, b'{"owner":["octo"],"repo":{}}',
+    b'{"owner":"octo","repo":"app","issue_number":1,"min_similarity":"nan","min_score":"nan","weeks_back":"x","max_issues":null}',
+)  # fmt: skip
+
+
+async def every_odd_body_is_refused(client, session):
+    headers = {"Authorization": f"Bearer {client.credential}", "Content-Type": "application/json"}
+    for path in BODIES:
+        for raw in ODD:
+            async with session.post(client.url + path, data=raw, headers=headers) as answer:
+                assert answer.status in (404, 422), (path, raw[:80], answer.status)
+                assert "detail" in await answer.json()
+        async with session.post(client.url + path, data=b"owner=octo", headers=headers | {"Content-Type": "text/plain"}) as answer:  # fmt: skip
+            assert (answer.status, (await answer.json())["detail"][0]["loc"]) == (422, ["body"])
+        async with session.post(
+            client.url + path, data=io.BytesIO(b" " * (2**20 + 1)), headers=headers
+        ) as answer:
+            assert (answer.status, "detail" in await answer.json()) == (413, True)
+    for path in (
+        "%00/%ff",
+        "a%2Fb/c",
+        "..%2F/x",
+        "octo/app?weeks_back=1&weeks_back=2",
+        "octo/app?weeks_back=%00",
+    ):
+        async with session.get(f"{client.url}/discussions_metrics/{path}", headers=headers) as answer:
+            assert answer.status in (200, 404, 422), path
+
+
 async def test_every_way_to_be_refused(stage, session):
     reader = await client_of(stage, session, Scope.READ)
     writer = await client_of(stage, session, Scope.WRITE)
@@ -196,6 +229,8 @@ async def test_every_way_to_be_refused(stage, session):
     ):
         error = await refused(writer.call("POST", "/index", body))
         assert (error.status, error.detail[0]["loc"]) == (422, loc)
+    assert error.headers["X-RateLimit-Limit"] == "1000"
+    await every_odd_body_is_refused(writer, session)
     for raw, kind in ((b"{", "json_invalid"), (b"owner=octo", "json_invalid")):
         headers = {"Authorization": f"Bearer {writer.credential}", "Content-Type": "application/json"}
         async with session.post(f"{writer.url}/index", data=raw, headers=headers) as answer:

@@ -216,13 +216,30 @@ async def test_pairs_of_a_repository_leave_out_issues_without_vectors(world):
     assert found.issues == 123
 
 
-async def test_others_are_ranked_while_pairs_are_compared(world):
-    await world.save(*(issue(n, f"Other{n} thing{n}") for n in range(130, 130 + 3 * BLOCK)))
-    work = asyncio.create_task(world.service.pairs(repository(), 0.5))
-    while not work.done():
-        await asyncio.sleep(0)
-        if world.service._histories._held[1].lock.locked():
-            continue
-        assert numbers(await world.rank(NEW))[0] == 121
-        break
-    assert (await work).issues == 122 + 3 * BLOCK
+async def test_others_are_ranked_while_pairs_are_compared(world, monkeypatch):
+    held, step = [], Pairing.step
+
+    def watched(self):
+        held.append(world.service._histories._held[1].lock.locked())
+        return step(self)
+
+    monkeypatch.setattr(Pairing, "step", watched)
+    await world.service.pairs(repository(), 0.5)
+    assert held == [False, False]
+
+
+async def test_one_repository_at_a_time_is_compared_as_a_whole(world, monkeypatch):
+    at_once, most, step = 0, 0, Pairing.step
+
+    def counted(self):
+        nonlocal at_once, most
+        if not self._start:
+            at_once, most = at_once + 1, max(most, at_once + 1)
+        more = step(self)
+        at_once -= not more
+        return more
+
+    monkeypatch.setattr(Pairing, "step", counted)
+    found = await asyncio.gather(*(world.service.pairs(repository(), 0.5) for _ in range(4)))
+    assert most == 1
+    assert len({item.near for item in found}) == 1
