@@ -536,7 +536,9 @@ async def listening(base: Base, routes: Sequence[web.RouteDef], *, hooks: bool) 
     """Serve on the settings' ports; gives the main one, which matters where it was 0."""
     shown = health.exposition(base.metrics, partial(refresh, base))
     private = base.settings.metrics_port
-    main = application(base.checks, intake_of(base) if hooks else None, None if private else shown, routes)
+    https = (base.settings.public_url or "").startswith("https://")
+    intake = intake_of(base) if hooks else None
+    main = application(base.checks, intake, None if private else shown, routes, https=https)
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(site(main, base.options.host, base.settings.port))
         if private:
@@ -571,6 +573,7 @@ class Process:
     port: int
     worker: asyncio.Task[object]
     search: Search
+    routes: Sequence[web.RouteDef] = ()  # what it serves beside health and webhooks
 
 
 @asynccontextmanager
@@ -599,7 +602,7 @@ async def running(
             worker = asyncio.create_task(live(base, search, github, stop, jobs=jobs))
             log.info("started", port=port, hooks=hooks, jobs=jobs)
             try:
-                yield Process(base, port, worker, search)
+                yield Process(base, port, worker, search, routes if hooks else [])
             finally:
                 stop.set()
                 await asyncio.wait({worker})

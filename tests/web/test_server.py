@@ -2,7 +2,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from bot.web.server import HOOK_PATH, application
+from bot.web.server import GUARDS, HOOK_PATH, application
 from tests.web.conftest import raw, served
 
 
@@ -31,9 +31,16 @@ async def test_what_is_not_there(site, path):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/none", HOOK_PATH])
-async def test_browsers_do_not_guess_types(site, path):
+async def test_what_every_answer_carries(site, path):
     async with site.session.get(site.url + path) as response:
-        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert GUARDS.items() <= response.headers.items()
+        assert len(response.headers["X-Request-Id"]) == 32
+        assert "Server" not in response.headers
+
+
+async def test_what_expects_too_much_is_guarded_too(site):
+    async with site.session.get(site.url + "/healthz", headers={"Expect": "the-unexpected"}) as response:
+        assert (response.status, response.headers["X-Content-Type-Options"]) == (417, "nosniff")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])

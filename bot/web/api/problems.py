@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.core.errors import (
     BotError,
+    CollectionBrokenError,
     GitHubError,
     MissingError,
     ModelUnavailableError,
@@ -121,7 +122,7 @@ def api_error_of(error: BotError) -> ApiError:
             )
         case StorageUnavailableError():
             return unavailable("the database does not answer")
-        case SearchUnavailableError() | ModelUnavailableError():
+        case SearchUnavailableError() | ModelUnavailableError() | CollectionBrokenError():
             return unavailable("the search does not work right now")
         case RateLimitedError():
             return unavailable("GitHub's limit is reached", error.retry_after or 60.0)

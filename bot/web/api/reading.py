@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any, TypeVar
 
-from aiohttp import web
+from aiohttp import ClientError, web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot.core.webhook import finite, is_deeper, refuse_number
@@ -86,6 +86,8 @@ async def json_of(request: web.Request) -> Any:
         raise ApiError(413, "too_large", "the body is larger than 1 MiB") from None
     except TimeoutError:
         raise ApiError(408, "timeout", "the body did not arrive in time") from None
+    except (ConnectionError, ClientError):
+        raise ApiError(400, "malformed", "the body broke off") from None
     return json_from(raw)
 
 

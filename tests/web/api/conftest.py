@@ -193,6 +193,14 @@ async def serve_world(postgres, template, model_dir, folder, **environ):
         await owner.close()
 
 
+async def limits(world, **allowances):
+    """Change what tiers allow, as the operator may: calls a minute by tier."""
+    owner = await asyncpg.connect(world.settings.database_url)
+    for tier, calls in allowances.items():
+        await owner.execute("UPDATE tiers SET api_calls = $2 WHERE name = $1", tier, calls)
+    await owner.close()
+
+
 @pytest.fixture
 async def world(postgres, template, model_dir, tmp_path):
     """A service of its own for each test."""
