@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bot.core.errors import SettingsError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -223,21 +226,29 @@ def admin(args: argparse.Namespace) -> int:
     if args.action == "reseal":
         return reseal(args)
     from bot.app import admin as administer
-    from bot.settings import load
 
-    settings = load(dict(os.environ), data_dir=args.data_dir)
+    settings = settings_for_output(args)
     given = {name: getattr(args, name, None) for name in ("verb", "job_id", "account", "tier")}
     print(asyncio.run(administer(settings, args.action, **given)))
     return 0
+
+
+def settings_for_output(args: argparse.Namespace) -> "Settings":
+    """The settings. What is logged goes to standard error, so that the answer stands alone: scripts read it."""
+    from bot.logs import configure
+    from bot.settings import load
+
+    settings = load(dict(os.environ), data_dir=args.data_dir)
+    configure(settings.log_format, secrets=settings.secrets())
+    return settings
 
 
 def api_key(args: argparse.Namespace) -> int:
     """`admin api-key`."""
     from bot.core.principal import Scope
     from bot.credentials import WantedKey, create_key, list_keys, revoke_key
-    from bot.settings import load
 
-    settings = load(dict(os.environ), data_dir=args.data_dir)
+    settings = settings_for_output(args)
     match args.verb:
         case "create":
             scope = Scope.of(args.scope)
@@ -253,9 +264,8 @@ def api_key(args: argparse.Namespace) -> int:
 def reseal(args: argparse.Namespace) -> int:
     """`admin reseal`."""
     from bot.credentials import reseal as seal_anew
-    from bot.settings import load
 
-    settings = load(dict(os.environ), data_dir=args.data_dir)
+    settings = settings_for_output(args)
     text, complete = asyncio.run(seal_anew(settings, partial(print, file=sys.stderr)))
     print(text)
     return 0 if complete else 1

@@ -2,13 +2,16 @@
 
 import asyncio
 import itertools
+import logging
 import os
 import re
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+import structlog
 
 from bot import credentials
 from bot.__main__ import main
@@ -42,6 +45,15 @@ async def octo(shared):
     account = Account(n, f"octo{n}", "User", "free")
     await Accounts(shared).install(account, n, [RepositoryName(n, f"octo{n}", "app", private=True)])
     return account
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were():
+    before = logging.getLogger().handlers[:]
+    yield
+    logging.getLogger().handlers[:] = before
+    sys.excepthook = sys.__excepthook__
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -94,6 +106,19 @@ async def dumped(superuser):
         for table in tables
         for row in await superuser.fetch(f'SELECT t::text FROM "{table[0]}" t')
     ]
+
+
+async def test_what_is_logged_does_not_stand_beside_the_key(command, monkeypatch):
+    async def logs(_settings, _wanted):
+        structlog.get_logger().warning("something_is_odd")
+        logging.getLogger("theirs").warning("so it is")
+        return "the key"
+
+    monkeypatch.setattr(credentials, "create_key", logs)
+    code, out, err = await command("api-key", "create", "--account", "octo", "--scope", "read")
+    assert (code, out) == (0, "the key\n")
+    assert "something_is_odd" in err
+    assert "so it is" in err
 
 
 async def test_no_secret_of_a_key_is_in_the_database(superuser, octo, command):
