@@ -103,3 +103,26 @@ async def test_a_misspelt_query_is_an_error(play, query):
 async def test_nobody_asks_without_a_token(play):
     assert await play.status("POST", "/graphql", "", {"query": "{ x }"}) == 401
     assert await play.status("POST", "/graphql", play.jwt(), {"query": "{ x }"}) == 401
+
+
+TALKS = """query($after: String) { repository(owner: "ann", name: "tool") {
+  discussions(first: 2, after: $after, orderBy: {field: CREATED_AT, direction: DESC}) {
+    totalCount pageInfo { endCursor hasNextPage } nodes { number title category { name isAnswerable } answer { id } author { login } } } } }"""
+
+
+async def test_discussions_need_their_permission(play):
+    body = await ask(play, TALKS, play.token(issues="write"))
+    assert [error["type"] for error in body["errors"]] == ["FORBIDDEN"]
+
+
+async def test_discussions_come_latest_first(play):
+    for n in range(3):
+        play.github.seed_discussion(play.open, f"Talk {n}", category="Q&A", answerable=True)
+    first = (await ask(play, TALKS))["data"]["repository"]["discussions"]
+    assert (first["totalCount"], first["pageInfo"]["hasNextPage"]) == (3, True)
+    assert [node["title"] for node in first["nodes"]] == ["Talk 2", "Talk 1"]
+    rest = (await ask(play, TALKS, after=first["pageInfo"]["endCursor"]))["data"]["repository"]["discussions"]
+    assert rest["nodes"] == [
+        {"number": 1, "title": "Talk 0", "category": {"name": "Q&A", "isAnswerable": True}, "answer": None, "author": {"login": "someone"}}
+    ]  # fmt: skip
+    assert rest["pageInfo"]["hasNextPage"] is False

@@ -1,4 +1,5 @@
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -235,6 +236,7 @@ async def test_one_repository_at_a_time_is_compared_as_a_whole(world, monkeypatc
         nonlocal at_once, most
         if not self._start:
             at_once, most = at_once + 1, max(most, at_once + 1)
+            time.sleep(0.1)  # in a thread: time for the others to come in
         more = step(self)
         at_once -= not more
         return more
