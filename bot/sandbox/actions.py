@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from bot.sandbox.state import Repository
+from bot.sandbox.tokens import RefusedTokenError
 
 LIFETIME = 300
 """Seconds for which an identity token is valid."""
@@ -22,6 +23,20 @@ class Issuer:
     def __init__(self) -> None:
         """Without a key yet."""
         self._keys: dict[str, rsa.RSAPrivateKey] = {}
+        self._jobs: dict[str, Repository] = {}
+
+    def begin_job(self, repository: Repository) -> str:
+        """A job with `id-token: write` begins; gives the ACTIONS_ID_TOKEN_REQUEST_TOKEN of its steps."""
+        token = secrets.token_urlsafe(32)
+        self._jobs[token] = repository
+        return token
+
+    def identity(self, url: str, request_token: str, audience: str | None) -> str:
+        """The identity token that a step of a job asks for. Raises RefusedTokenError."""
+        repository = self._jobs.get(request_token)
+        if repository is None:
+            raise RefusedTokenError("Bad credentials")
+        return self.token(url, repository, audience or f"https://github.com/{repository.owner.login}")
 
     @property
     def keys(self) -> dict[str, rsa.RSAPrivateKey]:

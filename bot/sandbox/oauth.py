@@ -1,4 +1,4 @@
-"""Signing in with GitHub: the web flow, and the published keys of the issuer of workflow identities.
+"""Signing in with GitHub: the web flow, and the issuer of workflow identities with its published keys.
 
 These answers are not the API's: errors come with status 200, or in the address that a browser is sent to.
 """
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from yarl import URL
 
-from bot.sandbox.access import github_of
+from bot.sandbox.access import credentials, github_of
 from bot.sandbox.people import GrantError, UserToken
 from bot.sandbox.state import App, NoSuchError
 
@@ -150,3 +150,16 @@ async def configuration(request: web.Request) -> web.Response:
 async def keys(request: web.Request) -> web.Response:
     """The keys that identity tokens are signed with."""
     return web.json_response(github_of(request).actions.published())
+
+
+ID_TOKEN_PATH = "/actions/id-token"  # noqa: S105  # an address
+
+
+@routes.get(ID_TOKEN_PATH)
+async def id_token(request: web.Request) -> web.Response:
+    """What the runner's ACTIONS_ID_TOKEN_REQUEST_URL answers to a step (docs.github.com, "OpenID Connect reference")."""
+    github, asked = github_of(request), request.query
+    if odd := set(asked) - {"api-version", "audience"}:
+        raise web.HTTPNotImplemented(reason=f"sandbox: unknown parameters {sorted(odd)}")
+    value = github.actions.identity(github.url, credentials(request), asked.get("audience"))
+    return web.json_response({"count": len(value), "value": value})
