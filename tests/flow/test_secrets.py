@@ -1,14 +1,19 @@
 """Canaries: secrets put where they do not belong come out nowhere."""
 
 import json
+import re
 
+import aiohttp
 import pytest
 
-from bot.core.api_keys import mint
+from bot.core.api_keys import mint, parse
 from bot.core.errors import TellError
+from bot.core.principal import Scope
 from bot.core.redaction import HIDDEN
+from bot.credentials import WantedKey, create_key
 from bot.sandbox.faults import Fault
 from handlers import issue_comment
+from storage.audit import Audit
 
 from .conftest import REPORTS
 
@@ -97,3 +102,57 @@ async def test_secrets_of_others_are_not_repeated(open_stage, tmp_path):
     notice = next(item for item in stage.repository.issues.values() if item.app_id is not None)
     assert leaks(notice.body) == []
     assert leaks(await everything(stage, tmp_path)) == []
+
+
+async def operations(session, url):
+    """Every method and path that the API describes, with a canary for each text in it."""
+    async with session.get(f"{url}/v1/openapi.json") as response:
+        described = (await response.json())["paths"]
+    for path, methods in described.items():
+        for method in methods.keys() & {"get", "post", "put", "patch", "delete"}:
+            yield method, re.sub(r"\{[^}]*\}", CANARIES["ours"], path)
+            yield method, re.sub(r"\{[^}]*\}", "1", path)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["stranger", "caller"])
+async def test_no_route_of_the_api_repeats_a_secret(stage, tmp_path, known):
+    """P09 and T119: in the query, the path, the headers, the cookies and the body, with a key that is good and without."""
+    url = f"http://127.0.0.1:{stage.process.port}"
+    key = await create_key(stage.process.base.settings, WantedKey("octo", Scope.ADMIN))
+    body = {
+        "issuer": ALL,
+        "token": CANARIES["jwt"],
+        "name": CANARIES["user"],
+        CANARIES["stripe"]: 1,
+        "api_key": key,
+    }
+    # A credential in the query is refused at once: the caller has other things there, so that more is looked at.
+    query = (
+        {"cursor": ALL, CANARIES["user"]: "1"} if known else {"api_key": key, "access_token": CANARIES["jwt"]}
+    )
+    headers = {
+        "Authorization": f"Bearer {key if known else CANARIES['jwt']}",
+        "X-Other": CANARIES["installation"],
+    }
+    seen = []
+    async with aiohttp.ClientSession(cookies={"other": CANARIES["ours"]}) as session:
+        async for method, path in operations(session, url):
+            for more in ({"json": body}, {"data": ALL}):
+                async with session.request(
+                    method, url + path, params=query, headers=headers, **more
+                ) as response:
+                    seen.append((response.status, await response.text(), str(response.headers)))
+    log = (tmp_path / "service.log").read_text(encoding="utf-8")
+    told = "\n".join([log, *(text + headers for _, text, headers in seen)])
+    assert len(seen) > 60
+    assert {status for status, *_ in seen} <= ({401, 404, 422, 429} if known else {401, 429})
+    assert HIDDEN in told or not known  # a field whose name looks like a secret
+    assert leaks(told) == []
+    assert key not in told
+    assert key[20:40] not in told
+    assert parse(key).id in (await dumped_audit(stage))  # its id may be known
+
+
+async def dumped_audit(stage):
+    lines = await Audit(stage.database).list(stage.repository.owner.id, None, 100)
+    return "\n".join(line.act.subject for line in lines)

@@ -21,6 +21,7 @@ from bot.core.errors import (
     StorageUnavailableError,
     UnauthenticatedError,
 )
+from bot.core.redaction import without_secrets
 
 MEDIA = "application/problem+json"
 
@@ -101,10 +102,15 @@ def unavailable(detail: str, after: float = SOON) -> ApiError:
 def invalid(where: str, error: ValidationError) -> ApiError:
     """A body or query that does not fit its schema; the values themselves are not told back."""
     faults = tuple(
-        Fault(loc=[where, *item["loc"]], code=item["type"], detail=item["msg"])
+        Fault(loc=[where, *map(shown, item["loc"])], code=item["type"], detail=without_secrets(item["msg"]))
         for item in error.errors(include_url=False, include_context=False, include_input=False)[:MOST_ERRORS]
     )
     return ApiError(422, "invalid", f"the {where} does not fit its schema", errors=faults)
+
+
+def shown(part: str | int) -> str | int:
+    """A step of the way to a value. Names that nobody knows are told back as they came, unless they look like a secret."""
+    return without_secrets(part) if isinstance(part, str) else part
 
 
 def api_error_of(error: BotError) -> ApiError:
