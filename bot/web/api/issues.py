@@ -21,6 +21,9 @@ LONGEST_TITLE = 1_000
 LONGEST_BODY = 65_536
 """Characters; GitHub takes 256 and 65,536, and people paste more."""
 
+WORTH_A_WORD = 0.1
+"""What is less likely is not called possible."""
+
 State = Literal["open", "closed"]
 
 
@@ -52,7 +55,9 @@ class Match(Out):
     chance: float | None = Field(
         description="That it is the same problem, from 0 to 1, calibrated on the repository's past; null before its back-test."
     )
-    word: Literal["likely", "possible"] | None = Field(description="The chance as people are told it.")
+    word: Literal["likely", "possible"] | None = Field(
+        description="The chance as people are told it; null below one in ten, and where there is no chance."
+    )
     score: float = Field(description="Orders the matches of one answer, and means nothing beyond it.")
     shared_error: str | None = Field(description="An error line that both have.")
     shared_terms: list[str] = Field(description="Rare words that both have, the rarest first.")
@@ -112,7 +117,7 @@ def match_out(call: Call, item: Candidate) -> Match:
     return Match(
         issue=issue_out(call, item.issue),
         chance=item.chance,
-        word=None if item.chance is None else word(item.chance),
+        word=None if item.chance is None or item.chance < WORTH_A_WORD else word(item.chance),
         score=item.score,
         shared_error=item.shared_error,
         shared_terms=list(item.shared_terms),

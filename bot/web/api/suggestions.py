@@ -1,7 +1,7 @@
 """Suggestions: what the bot said or would have said about each issue, and what people did with it."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -90,12 +90,18 @@ def suggestion_out(item: Suggestion) -> SuggestionOut:
                 shared_error=known.get("shared_error"),
                 shared_terms=list(known.get("shared_terms") or ()),
             )
-            for number, known in item.evidence.items()
+            for number, known in sorted(item.evidence.items(), key=best_first)
         ],
         model=item.model,
         degraded=item.degraded,
         decided_at=item.decided_at,
     )
+
+
+def best_first(item: tuple[str, dict[str, Any]]) -> tuple[float, int]:
+    """Candidates by falling score."""
+    number, known = item
+    return -(known.get("score") or 0.0), int(number)
 
 
 def finite(value: float) -> float | None:
