@@ -95,7 +95,8 @@ def operation(route: Route, names: Mapping[tuple[type[BaseModel], str], Any]) ->
         found["x-scope"] = route.scope.word
     if route.body is not None:
         schema = names[route.body, "validation"]
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        needed = any(field.is_required() for field in route.body.model_fields.values())
+        found["requestBody"] = {"required": needed, "content": {"application/json": {"schema": schema}}}
     return found
 
 

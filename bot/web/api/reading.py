@@ -77,7 +77,9 @@ def query_of(request: web.Request, schema: type[M]) -> M:
 
 
 async def json_of(request: web.Request) -> Any:
-    """The JSON value of a body. Raises ApiError 400, 408, 413 or 415."""
+    """The JSON value of a body; where there is none, an object without anything. Raises ApiError 400, 408, 413 or 415."""
+    if not request.can_read_body:
+        return {}
     check_format(request)
     try:
         async with asyncio.timeout(READ_TIMEOUT):

@@ -54,6 +54,12 @@ async def test_a_key_becomes_a_token(world):
     assert (await world.get(f"/v1/repositories/{MY_SECOND}", token)).status == 401
 
 
+async def test_a_request_without_a_body_is_one_with_an_empty_object(world):
+    key = await world.key(scope=Scope.READ)
+    assert (await world.ask("POST", "/v1/token", key)).status == 200
+    assert (await world.ask("POST", f"{HERE}/similar", key)).code == "invalid"
+
+
 async def test_a_revoked_key_ends_with_its_tokens(world):
     admin, key = await world.key(), await world.key(scope=Scope.READ)
     token = (await world.post("/v1/token", body={"api_key": key})).json["access_token"]
