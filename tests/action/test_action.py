@@ -11,6 +11,7 @@ from bot.sandbox.faults import Fault
 from storage.accounts import Accounts
 from storage.api_keys import ApiKeys
 from tests.action.conftest import ALL
+from tests.action.test_docs import WORKFLOWS, steps
 
 OLD_WORKFLOW = """
 name: Find Similar Issues
@@ -85,6 +86,17 @@ async def test_a_workflow_of_the_parent_needs_a_new_address_and_one_permission(w
     assert len(ended.masked) == 2
     assert all(mask.startswith("eyJ") for mask in ended.masked)
     assert "eyJ" not in ended.open_log
+
+
+async def test_the_workflows_to_copy_work(work):
+    key = await api_key(work)
+    for n, workflow in enumerate(WORKFLOWS):
+        issue = await work.open(n)
+        (only,) = steps(workflow)
+        given = only["with"] | {"api-url": work.gate.url}
+        ended = await work.run_with(issue, given, workflow["permissions"], {"DEJA_VIEW_KEY": key})
+        assert (ended.told, ended.outputs) == ([], {"similar-issues-found": "1", "commented": "true"})
+        assert (key in ended.masked) == ("api-key" in given)
 
 
 async def test_the_identity_is_for_this_service_and_asks_for_no_more_than_it_needs(work):

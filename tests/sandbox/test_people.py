@@ -4,7 +4,7 @@ import jwt
 import pytest
 from yarl import URL
 
-from bot.sandbox.oauth import DESCRIPTIONS
+from bot.sandbox.oauth import DESCRIPTIONS, ID_TOKEN_PATH
 from bot.sandbox.people import ACCESS_LIFETIME, REFRESH_LIFETIME, challenge_of
 
 CALLBACK = "https://deja-view.example.com/login/callback"
@@ -252,3 +252,14 @@ async def test_the_issuer_publishes_the_keys_it_signs_with(play):
     play.github.actions.rotate()
     with pytest.raises(KeyError):
         await read(second)
+
+
+async def test_a_job_asks_for_its_identity(play):
+    token, path = play.github.actions.begin_job(play.open), f"{ID_TOKEN_PATH}?api-version=2.0"
+    for audience, expected in (("&audience=https%3A%2F%2Fme", "https://me"), ("", "https://github.com/ann")):
+        _, answer, _ = await play.call("GET", path + audience, token)
+        said = jwt.decode(answer["value"], options={"verify_signature": False})
+        assert (said["aud"], said["repository_id"]) == (expected, str(play.open.id))
+        assert answer["count"] == len(answer["value"])
+    assert await play.status("GET", path, "x") == 401
+    assert await play.status("GET", path, "") == 401
