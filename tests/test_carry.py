@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -254,30 +255,41 @@ async def test_i04_twice_is_as_once(run, installed):
 
 async def test_i04_killed_and_run_again_ends_in_the_same_state(run, installed, settings, tmp_path):
     await enterprise(installed)
-    items = native() + rows(*range(10, 2_500))
+    items = native() + rows(*range(10, 1_000))
     await run(items)
     whole = await state(installed)
     async with installed.account(OCTO) as connection:
         for name in whole:
             await connection.execute(f"DELETE FROM {name}")
+    async with installed.system() as connection:
+        await connection.execute("DELETE FROM jobs")
+    owner = await asyncpg.connect(settings.database_url)
+    await owner.execute(STOP_AT_700)
     command = [sys.executable, "-m", "bot", "import", "--account", "octo", "--apply", "--jsonl", tmp_path / "in.jsonl", "--data-dir", tmp_path / "data"]  # fmt: skip
     environ = {"PATH": "/usr/bin:/bin"} | PRODUCTION | {"DATABASE_URL": settings.database_url}
     environ["GITHUB_API_URL"] = "http://127.0.0.1:9"
-    async with installed.system() as connection:
-        await connection.execute("DELETE FROM jobs")
     process = subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while not (there := await Issues(installed).count(OCTO, APP)):
+    while not await owner.fetchval(f"SELECT count(*) {STOPPED}"):
         assert process.poll() is None
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    there = await Issues(installed).count(OCTO, APP)
-    assert 0 < there < len(whole["issues"])
-    assert "embed_imported" in await jobs(installed)
+    await owner.fetch(f"SELECT pg_terminate_backend(pid) {STOPPED}")
+    await owner.execute("DROP TRIGGER stop ON issues")
+    await owner.close()
+    assert 0 < await Issues(installed).count(OCTO, APP) < 700
+    assert await jobs(installed) == ["embed_imported"]
     await run(items)
     assert await state(installed) == whole
+
+
+STOP_AT_700 = """
+    CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$;
+    CREATE TRIGGER stop BEFORE INSERT ON issues FOR EACH ROW WHEN (NEW.number = 700) EXECUTE FUNCTION stop();
+"""
+STOPPED = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 
 async def test_i05_of_rows_about_one_issue_the_newest_holds_else_the_last(run, installed):
@@ -373,22 +385,29 @@ async def test_i12_what_was_deleted_does_not_come_back(run, installed):
     assert sorted(await kept(installed)) == [2]
 
 
-async def test_i13_an_import_stops_where_the_repository_is_removed(run, installed, settings, tmp_path):
+async def test_i13_an_import_stops_where_the_repository_is_removed(
+    run, installed, settings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("bot.carry.TELL_EVERY", 200)
     await enterprise(installed)
     path = tmp_path / "x"
-    path.write_text("\n".join(json.dumps(item) for item in rows(*range(1, 6_001))))
-    asked = []
+    path.write_text("\n".join(json.dumps(item) for item in rows(*range(1, 601))))
+
+    async def remove():
+        database = await Database.connect(settings.database_url, size=1)
+        await Accounts(database).remove_repositories(OCTO, [APP])
+        await database.close()
 
     def tell(line):
-        asked.append(line)
-        if line == "2000 rows stored":
-            asked.append(asyncio.ensure_future(Accounts(installed).remove_repositories(OCTO, [APP])))
+        if line == "200 rows stored":  # nothing of the import goes on while this does not return
+            removing = threading.Thread(target=lambda: asyncio.run(remove()))
+            removing.start()
+            removing.join()
 
     text, well = await bring_in(settings, Wanted("octo", str(path), apply=True), tell)
-    assert await asked[[line == "2000 rows stored" for line in asked].index(True) + 1]
     assert not well
+    assert "\n200 imported\n" in text
     assert "  stopped: it was removed meanwhile" in text
-    assert "\n6000 imported" not in text
     assert await kept(installed) == {}
 
 
