@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import os
 import queue
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +28,12 @@ MAX_TOKENS = 256
 CHUNK = 2
 """Texts in one turn of the worker: an urgent one waits for one turn, and larger turns pad more. Four took over twice as long as two on
 average, and embedded no more texts a second (measured)."""
+
+HELD = 0.15
+"""Seconds after an urgent turn in which no other one begins: whoever has the vectors goes on to rank, and wants the cores for it."""
+
+HELD_AT_MOST = 1.0
+"""Seconds without a turn after which one that is not urgent is held back no longer."""
 
 TOLERANCE = 1e-3
 """How far from 1 the length of a vector may be: float32 alone stays within 1e-6."""
@@ -50,6 +58,8 @@ class Embedder:
         self._session = session
         self._turns: queue.PriorityQueue[Turn] = queue.PriorityQueue()
         self._arrivals = itertools.count()
+        self._arrived = threading.Event()  # an urgent turn, while others are held back
+        self._held_until = self._last_calm = 0.0  # monotonic seconds
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="embedder")
 
     @classmethod
@@ -97,18 +107,36 @@ class Embedder:
     def _submit(self, texts: list[str], *, urgent: bool) -> Future[Matrix]:
         turn = Turn(0 if urgent else 1, next(self._arrivals), texts)
         self._turns.put(turn)
+        if urgent:
+            self._arrived.set()
         self._worker.submit(self._take_turn)
         return turn.result
 
     def _take_turn(self) -> None:
         """Do the most urgent turn there is: as many are submitted as are queued, so there is one."""
-        turn = self._turns.get_nowait()
+        turn = self._next_turn()
         if not turn.result.set_running_or_notify_cancel():
             return
         try:
-            turn.result.set_result(self._encode(turn.texts))
+            vectors = self._encode(turn.texts)
         except Exception as error:  # noqa: BLE001 — it belongs to whoever waits for the result
             turn.result.set_exception(error)
+            return
+        if turn.urgency:
+            self._last_calm = time.monotonic()
+        else:
+            self._held_until = min(time.monotonic() + HELD, self._last_calm + HELD_AT_MOST)
+        turn.result.set_result(vectors)
+
+    def _next_turn(self) -> Turn:
+        """The most urgent turn there is; one that is not urgent when it is held back no longer."""
+        turn = self._turns.get_nowait()
+        while turn.urgency and (left := self._held_until - time.monotonic()) > 0:
+            self._turns.put(turn)
+            self._arrived.wait(left)
+            self._arrived.clear()
+            turn = self._turns.get_nowait()
+        return turn
 
     def _encode(self, texts: list[str]) -> Matrix:
         encodings = self._tokenizer.encode_batch(texts)

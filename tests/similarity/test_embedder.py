@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bot.core.errors import BotError
+from bot.similarity import embedder as module
 from bot.similarity.embedder import CHUNK, MAX_TOKENS, Embedder
 from bot.similarity.model import ensure
 
@@ -141,6 +142,32 @@ async def test_urgent_texts_go_before_those_that_wait(embedder):
     gate.opened.set()
     await asyncio.gather(long, second, urgent)
     assert gate.turns == ["long", "urgent", *["long"] * 4, "second"]
+
+
+async def test_after_an_urgent_turn_others_leave_the_cores_to_whoever_goes_on_with_it(embedder, monkeypatch):
+    monkeypatch.setattr(module, "HELD", 3_600.0)
+    monkeypatch.setattr(module, "HELD_AT_MOST", 1e9)
+    gate = Gate(embedder)
+    gate.opened.set()
+    await embedder.embed(["urgent"], urgent=True)
+    calm = asyncio.create_task(embedder.embed(["calm"]))
+    for _ in range(3):
+        await embedder.embed(["urgent"], urgent=True)
+    assert gate.turns == ["urgent"] * 4
+    embedder._held_until = 0.0
+    embedder._arrived.set()
+    await calm
+    assert gate.turns == [*["urgent"] * 4, "calm"]
+
+
+async def test_urgent_turns_in_a_row_do_not_hold_the_others_back_for_ever(embedder, monkeypatch):
+    monkeypatch.setattr(module, "HELD", 3_600.0)
+    monkeypatch.setattr(module, "HELD_AT_MOST", 0.0)
+    gate = Gate(embedder)
+    gate.opened.set()
+    await embedder.embed(["urgent"], urgent=True)
+    await embedder.embed(["calm"])
+    assert gate.turns == ["urgent", "calm"]
 
 
 async def test_a_caller_that_leaves_takes_its_turns_along(embedder):
