@@ -182,6 +182,22 @@ async def test_names_are_compared_as_github_does(run, installed):
     assert sorted(await kept(installed)) == [1]
 
 
+async def test_a_long_list_of_refusals_is_cut_and_counted(run):
+    text, _ = await run(["{"] * 25 + [rows(1, repository=f"else/r{n}")[0] for n in range(23)])
+    assert text.count("rows refused: not a repository") == 20
+    assert "\n3 more repositories were refused\n25 rows refused:\n  line 1: it is not JSON" in text
+    assert (
+        "\n  line 20: it is not JSON: Expecting property name enclosed in double quotes\n  and 5 more\n"
+        in text
+    )
+
+
+async def test_no_room_for_what_is_kept_aside_is_told_in_one_line(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(SettingsError, match="a copy of what is imported cannot be kept: No such file"):
+        await run(rows(1))
+
+
 @pytest.mark.parametrize("login", ["nobody", "", "octo/app"])
 async def test_an_account_without_the_app_is_told_in_one_line(settings, installed, login):
     with pytest.raises(SettingsError, match="the App is not installed on"):

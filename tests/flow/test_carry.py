@@ -6,8 +6,10 @@ import pytest
 
 from bot.carry import Wanted, bring_in, carry_out
 from bot.core.reconcile import verify_job
+from bot.core.records import RepositoryState
 from storage.chroma import CollectionsSettings
 from storage.jobs import Jobs
+from storage.repositories import Repositories
 from tests.parent import in_folder, record
 
 LATER = "2999-01-01T00:00:00Z"
@@ -71,6 +73,14 @@ async def test_what_makes_room_leaves_the_collection(open_stage, carry):
     assert "verify_collection" in kinds
     assert "rebuild_collection" not in kinds
     assert silent(stage)
+
+
+async def test_an_index_that_is_being_made_is_not_complete_for_an_import(stage, carry):
+    await Repositories(stage.database).set_state(*stage.key(), RepositoryState.INDEXING)
+    await carry(stage, [record(500)])
+    assert (await stage.stored(500)).text_vector is not None
+    assert (await stage.row()).state is RepositoryState.INDEXING
+    assert "backtest" not in [kind for kind, _, _ in await stage.ended()]
 
 
 async def test_nothing_is_embedded_of_a_repository_that_left(stage, carry, tmp_path):
