@@ -20,9 +20,8 @@ async def embed_imported(ctx: Context) -> None:
     if gone:
         await services.similarity.forget(repository, gone)
     embedded = await embed(ctx, repository)
-    if (
-        repository.state is RepositoryState.ACTIVE
-    ):  # else the index that is being made says so when it is complete
+    # An index that is being made says so itself when it is complete.
+    if repository.state is RepositoryState.ACTIVE:
         await services.repositories.indexed(*key, total=repository.issues_total)
     log.info("imported_embedded", repository_id=repository.id, issues=embedded, gone=len(gone))
 
