@@ -7,12 +7,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import acknowledge, indexing, memory, neighbours, opened_to_comment, similarity, vector_query
+from bench import (
+    acknowledge,
+    flood,
+    indexing,
+    memory,
+    neighbours,
+    opened_to_comment,
+    similarity,
+    vector_query,
+)
 from bench.measure import Result, cores, say
 from bot.logs import configure
 
 BENCHES = {
     "acknowledge": acknowledge.run,
+    "flood": flood.run,
     "opened-to-comment": opened_to_comment.run,
     "neighbours": neighbours.run,
     "indexing": indexing.run,

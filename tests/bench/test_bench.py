@@ -3,12 +3,22 @@ import math
 
 import pytest
 
-from bench import acknowledge, indexing, memory, neighbours, opened_to_comment, similarity, vector_query
+from bench import (
+    acknowledge,
+    flood,
+    indexing,
+    memory,
+    neighbours,
+    opened_to_comment,
+    similarity,
+    vector_query,
+)
 from bench.__main__ import BENCHES, main
 from bench.measure import Result, quantile
 
 QUICK = {
     "acknowledge": acknowledge.run,
+    "flood": flood.run,
     "indexing": indexing.run,
     "vector-query": vector_query.run,
     "new-issue": similarity.run_new,
@@ -37,6 +47,20 @@ async def test_a_comment_is_waited_for(model_dir, monkeypatch):
     result = await opened_to_comment.run(quick=True)
     assert result.details["comments"] > 0
     assert 0 < result.details["p50"] <= result.details["p95"]
+
+
+async def test_a_flood_counts_what_was_not_taken_and_what_is_not_stored(model_dir, monkeypatch):
+    monkeypatch.setenv("MODEL_DIR", str(model_dir))
+    whole = flood.deliveries
+
+    async def one_is_lost(scene, count):
+        return (await whole(scene, count))[:-1]
+
+    monkeypatch.setattr(flood, "deliveries", one_is_lost)
+    result = await flood.run(quick=True)
+    assert not result.good
+    assert result.details["answers"] == {202: 39}
+    assert result.details["wrong"] == 1
 
 
 async def test_the_memory_of_another_process_is_read(model_dir, monkeypatch):
