@@ -4,7 +4,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
 from bot.core.indexing import index_job
 from bot.core.principal import Principal, Scope, Source
@@ -59,13 +59,6 @@ class SettingsIn(Schema):
     mode: Literal["auto", "comment", "shadow"] | None = None
     shadow_until: datetime | None = None
     public_search: bool | None = None
-
-    @model_validator(mode="after")
-    def fits(self) -> "SettingsIn":
-        """An end belongs to a shadow, and needs a time zone."""
-        if self.shadow_until is not None and (self.mode != "shadow" or self.shadow_until.tzinfo is None):
-            raise ValueError("shadow_until needs a time zone, and mode: shadow beside it")
-        return self
 
 
 class StatusOut(Out):
@@ -200,8 +193,7 @@ async def change_settings(call: Call) -> Reply:
     wanted: SettingsIn = call.body
     if wanted.public_search and call.repository.private:
         raise unprocessable(("public_search", "a private repository is not searched without a credential"))
-    if wanted.shadow_until is not None and wanted.shadow_until <= call.parts.clock():
-        raise unprocessable(("shadow_until", "this lies in the past"))
+    ensure_fits(wanted, call.parts.clock())
     ensure_match(call, etag(settings_out(call, call.repository)))
     if wanted.mode is not None:
         mode = None if wanted.mode == "auto" else wanted.mode
@@ -211,6 +203,17 @@ async def change_settings(call: Call) -> Reply:
     await noted(call, "settings.change", **wanted.model_dump(mode="json", exclude_none=True))
     found = settings_out(call, await fresh(call))
     return Reply(found, {"ETag": etag(found)})
+
+
+def ensure_fits(wanted: SettingsIn, now: datetime) -> None:
+    """Raises ApiError 422: an end belongs to a shadow, needs a time zone, and lies ahead."""
+    end = wanted.shadow_until
+    if end is None:
+        return
+    if wanted.mode != "shadow" or end.tzinfo is None:
+        raise unprocessable(("shadow_until", "it needs a time zone, and mode: shadow beside it"))
+    if end <= now:
+        raise unprocessable(("shadow_until", "this lies in the past"))
 
 
 def ensure_match(call: Call, current: str) -> None:
