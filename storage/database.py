@@ -27,6 +27,7 @@ UNAVAILABLE = (
     asyncpg.PostgresSystemError,  # class 58: input and output
     asyncpg.ReadOnlySQLTransactionError,  # 25006: a standby, until the new primary is found
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server said between two statements that it ends the connection
 )
 """What says that the server cannot be used now, rather than that a statement was wrong."""
 
@@ -52,6 +53,7 @@ class Database:
                 max_inactive_connection_lifetime=IDLE_LIFETIME,
                 server_settings={"application_name": "deja-view"},
                 init=set_up,
+                reset=nothing_to_reset,
             )
         except UNAVAILABLE as error:
             raise StorageUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
@@ -79,9 +81,15 @@ class Database:
     @asynccontextmanager
     async def _transaction(self, scope: str) -> AsyncIterator[Any]:
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection, connection.transaction():
-                await connection.execute(scope)
-                yield connection
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as connection:
+                try:
+                    # In one message: each further one would be a wait for the server, in every transaction.
+                    await connection.execute(f"BEGIN; {scope}")
+                    yield connection
+                    await connection.execute("COMMIT")
+                except BaseException:
+                    await roll_back(connection)
+                    raise
         except UNAVAILABLE as error:
             raise StorageUnavailableError(f"PostgreSQL does not answer: {type(error).__name__}") from error
 
@@ -89,6 +97,20 @@ class Database:
         """Raises StorageUnavailableError where no statement can be run."""
         async with self.system() as connection:
             await connection.fetchval("SELECT 1")
+
+
+async def roll_back(connection: Any) -> None:
+    """Leave nothing of a transaction; a connection that was lost meanwhile, or is being lost, is given up."""
+    if connection.is_closed():
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, *UNAVAILABLE):
+        connection.terminate()
+
+
+async def nothing_to_reset(_connection: Any) -> None:
+    """A connection that is given back keeps nothing of its transaction: what was set there was LOCAL."""
 
 
 async def set_up(connection: Any) -> None:

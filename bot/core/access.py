@@ -1,7 +1,7 @@
 """What is kept of those who call: their keys, their calls, their sign-ins, and what they did."""
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -10,6 +10,9 @@ from bot.core.records import InstallationState, Outcome
 
 MOST_KEYS = 100
 """API keys of an account that are neither revoked nor expired, at the most."""
+
+NOTED = timedelta(minutes=1)
+"""How exactly the last use of a key is kept; the query says it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,10 @@ class ApiKey:
     def lives(self, now: datetime) -> bool:
         """Whether it is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def is_noted(self, now: datetime) -> bool:
+        """Whether a use of it now is told by its last one. Where two clocks differ by more than that, it is not."""
+        return self.last_used_at is not None and abs(now - self.last_used_at) < NOTED
 
 
 @dataclass(frozen=True, slots=True)

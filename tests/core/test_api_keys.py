@@ -1,11 +1,15 @@
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from bot.core import api_keys
+from bot.core.access import ApiKey
 from bot.core.api_keys import ALPHABET, PATTERN, ApiKeyText, digest, is_secret, mint, parse
+from bot.core.principal import Scope
 
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
 KEY = ApiKeyText("0aB3dE6gH9jK", "z" * 43)
 
 
@@ -82,3 +86,12 @@ def test_the_repr_tells_no_secret():
 def test_scanners_are_told_what_to_look_for():
     page = (Path(__file__).parent.parent.parent / "SECURITY.md").read_text(encoding="utf-8")
     assert f"`{PATTERN}`" in page
+
+
+@pytest.mark.parametrize(
+    ("ago", "noted"), [(None, False), (0, True), (59, True), (60, False), (-59, True), (-3600, False)]
+)
+def test_a_use_is_noted_once_a_minute(ago, noted):
+    last = None if ago is None else NOW - timedelta(seconds=ago)
+    key = ApiKey("x", 1, "ci", Scope.READ, None, None, NOW, None, last, None)
+    assert key.is_noted(NOW) is noted

@@ -48,12 +48,7 @@ async def test_two_hundred_interleaved_transactions_never_mix_accounts(small):
     assert all(await asyncio.gather(*(look(n) for n in range(200))))
 
 
-@pytest.mark.parametrize("resets", [True, False])
-async def test_a_connection_that_is_given_back_keeps_no_role_and_no_account(
-    database_url, monkeypatch, resets
-):
-    if not resets:  # a pooler between us and the server gives a connection on as it is
-        monkeypatch.setattr(asyncpg.Connection, "get_reset_query", lambda self: "")
+async def test_a_connection_that_is_given_back_keeps_no_role_and_no_account(database_url):
     database = await Database.connect(database_url, size=1)
     for enter in (lambda: database.account(5), database.system):
         async with enter():
@@ -61,6 +56,37 @@ async def test_a_connection_that_is_given_back_keeps_no_role_and_no_account(
         async with database._pool.acquire() as connection:
             assert await scope(connection) == "deja_view "
     await database.close()
+
+
+async def test_a_transaction_costs_two_messages_beside_its_statements(database_url):
+    database, sent = await Database.connect(database_url, size=1), []
+    async with database._pool.acquire() as connection:
+        connection.add_query_logger(lambda record: sent.append(record.query))
+    async with database.account(5) as connection:
+        await connection.fetchval("SELECT 1")
+    assert sent == ["BEGIN; SET LOCAL ROLE deja_view_app; SET LOCAL app.account = '5'", "SELECT 1", "COMMIT"]
+    await database.close()
+
+
+@pytest.mark.parametrize("statement", ["SELECT pg_sleep(3)", None])
+async def test_what_is_cancelled_is_rolled_back_at_once(database_url, statement, caplog):
+    database, begun = await Database.connect(database_url, size=1), asyncio.Event()
+
+    async def wait():
+        async with database.account(1) as connection:
+            await connection.execute("INSERT INTO usage VALUES (1, current_date, 'commands', 1)")
+            begun.set()
+            await (connection.execute(statement) if statement else asyncio.sleep(60))
+
+    task = asyncio.create_task(wait())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with database.account(1) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM usage") == 0
+    await database.close()
+    assert "active transaction" not in caplog.text  # nothing was left for the pool to clean up
 
 
 async def test_what_fails_leaves_nothing(database):
@@ -105,6 +131,21 @@ async def test_a_connection_that_breaks_is_unavailable_and_the_next_one_works(da
         await break_off()
     await owner.close()
     await database.ping()
+
+
+async def test_a_transaction_whose_connection_broke_did_not_succeed(database, database_url):
+    owner = await asyncpg.connect(database_url)
+
+    async def break_off_at_the_end():
+        async with database.account(1) as connection:
+            await connection.execute("INSERT INTO usage VALUES (1, current_date, 'commands', 1)")
+            await owner.execute("SELECT pg_terminate_backend($1, 10000)", connection.get_server_pid())
+
+    with pytest.raises(StorageUnavailableError):
+        await break_off_at_the_end()
+    await owner.close()
+    async with database.account(1) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM usage") == 0
 
 
 async def test_an_error_of_a_statement_is_no_outage(database):

@@ -52,9 +52,11 @@ async def by_key(parts: Parts, text: str) -> Known:
     if given is None or stored is None or not is_secret(given.secret, stored.digest):
         raise unauthenticated(REFUSED)
     key = stored.key
-    if not key.lives(parts.clock()):
+    now = parts.clock()
+    if not key.lives(now):
         raise unauthenticated(REFUSED)
-    await parts.keys.used(key.account_id, key.id)
+    if not key.is_noted(now):
+        await parts.keys.used(key.account_id, key.id)
     principal = Principal(key.account_id, key.scope, Source.API_KEY, key.repository_id, key.id)
     return Known(principal, stored.installation)
 
