@@ -1,6 +1,6 @@
 """2,000 webhooks within ten seconds: all have to be taken, and all have to be worked on.
 
-They are events about known issues, sent by 32 connections as fast as they are answered. At the end every issue has to be
+They are events about known issues, sent by 25 connections as fast as they are answered. At the end every issue has to be
 stored as GitHub has it, and no job may have failed for good.
 """
 
@@ -23,7 +23,8 @@ WITHIN = 10.0
 DRAINED = 600.0
 """Seconds for all to be worked on: there only has to be an end."""
 
-AT_ONCE = 32
+AT_ONCE = 0.5
+"""Connections for each issue: an event is answered before the next one about its issue is sent, as both are of one second."""
 
 
 async def run(*, quick: bool) -> Result:
@@ -32,7 +33,7 @@ async def run(*, quick: bool) -> Result:
     async with world(known) as scene, service(scene) as process:
         flood = await deliveries(scene, count)
         started = time.perf_counter()
-        answers = await send(str(scene.app.webhook_url), flood)
+        answers = await send(str(scene.app.webhook_url), flood, int(AT_ONCE * known))
         took = time.perf_counter() - started
         say(f"  taken in {took:.1f} s")
         dead = await until(lambda: ended(process), DRAINED)
@@ -61,7 +62,7 @@ async def deliveries(scene: World, count: int) -> list[Attempt]:
     return hooks.attempts[before:]
 
 
-async def send(url: str, flood: list[Attempt]) -> Counter[int]:
+async def send(url: str, flood: list[Attempt], at_once: int) -> Counter[int]:
     """How often each status was the answer."""
     answers, waiting = Counter[int](), iter(flood)
 
@@ -71,8 +72,8 @@ async def send(url: str, flood: list[Attempt]) -> Counter[int]:
                 await response.read()
                 answers[response.status] += 1
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session:
-        await asyncio.gather(*(sender(session, waiting) for _ in range(AT_ONCE)))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=at_once)) as session:
+        await asyncio.gather(*(sender(session, waiting) for _ in range(at_once)))
     return answers
 
 
