@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench import (
     acknowledge,
+    api,
     flood,
     indexing,
     memory,
@@ -32,6 +33,9 @@ BENCHES = {
     "back-test": similarity.run_backtest,
     "words-in-memory": similarity.run_words,
     "memory": memory.run,
+    "api-gate": api.run_gate,
+    "api-similar": api.run_similar,
+    "api-tenants": api.run_tenants,
 }
 
 

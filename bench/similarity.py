@@ -41,7 +41,7 @@ from bot.similarity.service import SimilarityService
 from storage import embedded
 from storage.accounts import Accounts
 from storage.chroma import CollectionsSettings
-from storage.collections import open_collections
+from storage.collections import Collections, open_collections
 from storage.database import Database
 from storage.embedded import postmaster_pid
 from storage.issues import Issues
@@ -214,22 +214,31 @@ def chroma(data: Path) -> CollectionsSettings:
 @contextlib.asynccontextmanager
 async def serving(data: Path, database: Database, embedder: Embedder) -> AsyncIterator[SimilarityService]:
     """The service as a process that has just started has it, but for the model, which is loaded."""
+    collections = await asyncio.to_thread(open_collections, chroma(data))
+    try:
+        async with finding(collections, database, embedder) as service:
+            yield service
+    finally:
+        await asyncio.to_thread(collections.close)
+
+
+@contextlib.asynccontextmanager
+async def finding(
+    collections: Collections, database: Database, embedder: Embedder
+) -> AsyncIterator[SimilarityService]:
+    """The service on these collections."""
 
     async def on_broken(repository: Repository) -> None:
         raise AssertionError(f"{repository.collection} is broken")
 
-    collections = await asyncio.to_thread(open_collections, chroma(data))
+    whitenings = Whitenings(database)
+    service = SimilarityService(
+        Issues(database), embedder, collections, on_broken=on_broken, whitenings=whitenings
+    )
     try:
-        whitenings = Whitenings(database)
-        service = SimilarityService(
-            Issues(database), embedder, collections, on_broken=on_broken, whitenings=whitenings
-        )
-        try:
-            yield service
-        finally:
-            await service.close()
+        yield service
     finally:
-        await asyncio.to_thread(collections.close)
+        await service.close()
 
 
 async def run_new(*, quick: bool) -> Result:

@@ -5,6 +5,7 @@ import pytest
 
 from bench import (
     acknowledge,
+    api,
     flood,
     indexing,
     memory,
@@ -25,6 +26,9 @@ QUICK = {
     "cold-start": similarity.run_cold,
     "back-test": similarity.run_backtest,
     "words-in-memory": similarity.run_words,
+    "api-gate": api.run_gate,
+    "api-similar": api.run_similar,
+    "api-tenants": api.run_tenants,
 }
 
 
