@@ -1,6 +1,7 @@
 """The composition root: the one place where adapters meet behaviour."""
 
 import asyncio
+import ctypes
 import fcntl
 import signal
 import time
@@ -267,6 +268,7 @@ async def open_similarity(base: Base, issues: Issues) -> AsyncIterator[tuple[Sim
     collections = await asyncio.to_thread(open_collections, collections_settings(base.settings))
     try:
         embedder = await asyncio.to_thread(Embedder.load, base.settings.model_dir)
+        await asyncio.to_thread(give_memory_back)  # 30 MB that loading the model took and left
         service = SimilarityService(
             issues,
             embedder,
@@ -284,10 +286,18 @@ async def open_similarity(base: Base, issues: Issues) -> AsyncIterator[tuple[Sim
         await asyncio.to_thread(collections.close)
 
 
+def give_memory_back() -> None:
+    """Have the allocator return to the system what is free; nothing happens where it is not glibc's."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 async def let_go_forever(similarity: SimilarityService) -> None:
-    """Drop from memory what another process purged: each process holds its own copies."""
+    """Drop from memory what another process purged, as each holds its own copies, and what is free anyway."""
     while True:
         await asyncio.sleep(LET_GO_EVERY)
+        await asyncio.to_thread(give_memory_back)
         try:
             await similarity.let_go()
         except StorageUnavailableError as error:
