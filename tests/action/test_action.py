@@ -1,6 +1,7 @@
 """The Action as workflows run it, against a running service and the sandbox."""
 
 import re
+from datetime import UTC, datetime
 
 import yaml
 
@@ -8,6 +9,7 @@ from bot.core.access import NewApiKey
 from bot.core.api_keys import digest, mint
 from bot.core.principal import Scope
 from bot.sandbox.faults import Fault
+from bot.sandbox.state import Comment
 from storage.accounts import Accounts
 from storage.api_keys import ApiKeys
 from tests.action.conftest import ALL
@@ -41,6 +43,7 @@ jobs:
 """A workflow as the parent's users have it: the inputs of its documentation, word for word."""
 
 CHROMA = {"CHROMA_API_KEY": "ck-canary-7Qz", "CHROMA_TENANT": "tenant-canary-7Qz", "CHROMA_DATABASE": ""}
+AT = datetime(2025, 1, 1, tzinfo=UTC)
 COMMENTS = r"/issues/\d+/comments$"
 
 
@@ -76,6 +79,9 @@ async def test_a_workflow_of_the_parent_needs_a_new_address_and_one_permission(w
         re.MULTILINE,
     )
 
+    # Others have filled the first page meanwhile.
+    person = work.github.world.account("talkative")
+    issue.comments[:0] = [Comment(n, person, f"{n}", AT, AT) for n in range(100)]
     again = await work.run(issue)
     assert again.outputs == {"similar-issues-found": "1", "commented": "false"}
     assert again.told == [

@@ -2,6 +2,7 @@
 
 import ast
 import http.server
+import json
 import sys
 import threading
 from itertools import pairwise
@@ -230,6 +231,8 @@ class Odd(http.server.BaseHTTPRequestHandler):
         self.wfile.write(self.server.answer)
         self.close_connection = True
 
+    do_GET = do_POST  # noqa: N815  # the name that http.server wants
+
     def log_message(self, *_):
         pass
 
@@ -277,6 +280,12 @@ def test_a_body_that_is_no_json_is_no_body(odd, body):
     assert deja_view.send(deja_view.request_of("POST", odd.url, "x", {})) == Answer(200, None, None)
 
 
+def test_only_so_much_of_an_answer_is_read(odd, monkeypatch):
+    monkeypatch.setattr(deja_view, "LARGEST", 10)
+    odd.answer = raw(200, b'{"a": 1}  {"b": 2}')
+    assert deja_view.send(deja_view.request_of("POST", odd.url, "x", {})).json == {"a": 1}
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_credential_follows_no_redirect(odd, status):
     odd.answer = raw(status, Location=f"{odd.url}/elsewhere")
@@ -319,6 +328,52 @@ def asked_of(odd, sleep):
     service = deja_view.Service(inputs, Target("octo", "app", 7), Patience(sleep=sleep))
     service.sign_in({})
     return service
+
+
+def test_github_is_asked_for_an_identity_for_this_service(odd):
+    odd.answer = raw(200, b'{"value": "eyJ.x.y", "access_token": "eyJ.a.b"}')
+    service = deja_view.Service(
+        inputs_of(environ(api_url=f"{odd.url}/a&b=c")), Target("octo", "app", 7), Patience(sleep=None)
+    )
+    given = {"URL": f"{odd.url}/id?api-version=2.0", "TOKEN": "request"}
+    service.sign_in({f"ACTIONS_ID_TOKEN_REQUEST_{name}": value for name, value in given.items()})
+    audience = (
+        f"{odd.url}/a%26b%3Dc".replace("://", "%3A%2F%2F").replace(":", "%3A").replace("/a%26", "%2Fa%26")
+    )
+    assert odd.asked == [
+        (f"/id?api-version=2.0&audience={audience}", "Bearer request"),
+        ("/a&b=c/v1/token", None),
+    ]
+
+
+def test_no_more_is_named_than_was_asked_for(odd):
+    body = {
+        "similar_issues": [vars(Similar(n, "x", 0.9, "open", "")) | {"type": "issue"} for n in range(1, 9)]
+    }
+    odd.answer = raw(200, json.dumps(body).encode())
+    assert [item.number for item in asked_of(odd, None).similar()] == [1, 2, 3, 4, 5]
+
+
+def test_what_a_service_says_is_told_in_a_short_line():
+    answer = Answer(400, None, {"detail": "long\n" * 1_000})
+    assert answer.reason == "400: " + ("long " * 40)
+    assert [Answer(400, None, body).reason for body in (None, [], {"detail": [1]}, {"message": "no"})] == [
+        "400", "400", "400", "400: no",
+    ]  # fmt: skip
+
+
+async def test_what_a_checkout_holds_is_not_run(odd, tmp_path):
+    odd.answer = raw(200, b'{"similar_issues": []}')
+    (tmp_path / "json.py").write_text("raise SystemExit(9)")
+    inputs = {"api-url": odd.url, "api-key": "djv_key"}
+    ended = await step(tmp_path, inputs, OPENED, {"PYTHONPATH": str(tmp_path)}, {"github.token": "ghs_token"})
+    assert (ended.status, ended.told) == (0, [])
+
+
+async def test_a_comment_needs_a_token(odd, tmp_path):
+    ended = await ask(tmp_path, odd.url, github_token="")
+    assert (ended.status, odd.asked) == (1, [])
+    assert ended.errors == ["github-token is empty: a comment cannot be written without one"]
 
 
 async def test_another_website_is_not_taken_for_the_service(odd, tmp_path):
