@@ -11,7 +11,15 @@ from storage.database import Database
 from storage.migrate import migrate
 
 # What a developer has set must not decide what a test sees.
-for name in ("DATABASE_URL", "CHROMA_URL", "CHROMA_API_KEY", "GITHUB_API_URL", "DATA_DIR", "PORT"):
+for name in (
+    "DATABASE_URL",
+    "CHROMA_URL",
+    "CHROMA_API_KEY",
+    "GITHUB_API_URL",
+    "DATA_DIR",
+    "PORT",
+    "http_proxy",
+):
     os.environ.pop(name, None)
 
 
