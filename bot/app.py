@@ -59,6 +59,7 @@ from bot.web import docs, health, legacy, sign_in
 from bot.web.api.routes import serve as serve_api
 from bot.web.hooks import Intake
 from bot.web.server import application
+from bot.web.serving import Runner
 from bot.worker import Worker
 from storage import embedded
 from storage.accounts import Accounts
@@ -559,8 +560,7 @@ async def listening(base: Base, routes: Sequence[web.RouteDef], *, hooks: bool) 
 @asynccontextmanager
 async def site(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
     """Serve an application. Raises SettingsError where the port is taken."""
-    # A compressed body is refused, not inflated: the signature is over the bytes that were sent.
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=10.0)
+    runner = Runner(app, shutdown_timeout=10.0)
     await runner.setup()
     try:
         try:

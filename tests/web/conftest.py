@@ -14,6 +14,7 @@ from bot.metrics import Metrics
 from bot.web import health
 from bot.web.hooks import Intake
 from bot.web.server import HOOK_PATH, application
+from bot.web.serving import Runner
 from storage.inbox import Inbox
 
 SECRET, OLD_SECRET = b"s" * 32, b"o" * 32
@@ -81,7 +82,7 @@ async def served(inbox, checks=None, refresh=None):
         pass
 
     app = application(checks or {}, intake, health.exposition(metrics, refresh or nothing))
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=1.0)
+    runner = Runner(app, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]

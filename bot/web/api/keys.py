@@ -8,7 +8,6 @@ from pydantic import Field, StringConstraints
 from bot.core.access import ApiKey, NewApiKey
 from bot.core.api_keys import digest, mint
 from bot.core.principal import Scope
-from bot.core.text import sanitise
 from bot.web.api.call import Call, Reply, Route
 from bot.web.api.pages import Out
 from bot.web.api.problems import not_found, unprocessable
@@ -89,8 +88,8 @@ async def add(call: Call) -> Reply:
         wanted.expires_at.tzinfo is None or wanted.expires_at <= call.parts.clock()
     ):
         raise unprocessable(("expires_at", "it has to lie ahead, with a time zone"))
-    if not (name := sanitise(wanted.name).strip()):
-        raise unprocessable(("name", "it has no printable characters"))
+    if not (name := wanted.name.strip()) or not name.isprintable():
+        raise unprocessable(("name", "it has to have printable characters, and no others"))
     text = mint()
     new = NewApiKey(
         id=text.id,

@@ -13,7 +13,7 @@ RULES = {
         "this is not the account's login",
         "it has to lie ahead, with a time zone",
         "this lies in the past",
-        "it has no printable characters",
+        "it has to have printable characters, and no others",
         "an issue is no duplicate of itself",
         "it needs a time zone, and mode: shadow beside it",
         "to confirm needs the issue that it duplicates",
