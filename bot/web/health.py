@@ -51,8 +51,9 @@ def readiness(checks: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[
     """`GET /readyz`: each part by name; 503 where one of them fails."""
 
     async def ready(_request: web.Request) -> web.Response:
-        answers = await asyncio.gather(*(ask(check) for check in checks.values()))
-        parts = dict(zip(checks, answers, strict=True))
+        asked = dict(checks)  # more come while a process starts
+        answers = await asyncio.gather(*(ask(check) for check in asked.values()))
+        parts = dict(zip(asked, answers, strict=True))
         failing = any(answer.startswith("failed") for answer in answers)
         return web.json_response({"ready": not failing, "parts": parts}, status=503 if failing else 200)
 

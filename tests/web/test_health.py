@@ -57,6 +57,20 @@ async def test_what_is_added_later_is_asked_too():
             assert (await response.json())["parts"] == {"a": "ok", "b": "failed: RuntimeError"}
 
 
+async def test_what_is_added_while_the_others_are_asked_is_asked_the_next_time():
+    checks = {}
+
+    async def starting():
+        checks["b"] = fine
+        return "ok"
+
+    checks["a"] = starting
+    async with served(None, checks) as site:
+        for parts in ({"a": "ok"}, {"a": "ok", "b": "ok"}):
+            async with site.session.get(f"{site.url}/readyz") as response:
+                assert (await response.json())["parts"] == parts
+
+
 async def test_a_real_database_is_a_part(database):
     async def ask():
         await database.ping()
