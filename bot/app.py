@@ -741,7 +741,9 @@ async def admin_tier(database: Database, login: str, tier: str) -> str:
         raise SettingsError(f"{tier}: {error}") from None
     await Jobs(database).enqueue(*(index_job(repository) for repository in wanted))
     reason = over_limit(await accounts.tier(account.id))
-    frozen = sum(item.reason == reason for item in await Repositories(database).list(account.id))
+    frozen = sum(
+        (item.reason or "").startswith(reason) for item in await Repositories(database).list(account.id)
+    )
     change = {"from": account.tier, "to": tier}
     await Audit(database).record(
         Act("account.tier", Actor.OPERATOR, account.login, account_id=account.id, details=change)

@@ -33,6 +33,7 @@ from bot.core.exchange import Item, Mark, Recorded, belonging, exported, header_
 from bot.core.exchange import Settings as Chosen
 from bot.core.records import Account, InstallationState, Issue, Repository, RepositoryState, Suggestion, Tier
 from bot.core.repo_config import DEFAULT, Config, ConfigOk
+from bot.core.tiers import room_in
 from bot.github.configs import Configs
 from bot.settings import Settings
 from storage.accounts import Accounts
@@ -83,6 +84,10 @@ class Place:
     def issues(self) -> Issues:
         """Its issues."""
         return Issues(self.database)
+
+    async def room(self, repository: Repository) -> int:
+        """How many issues one of its repositories may hold now."""
+        return await room_in(Accounts(self.database), self.issues, repository, now())
 
 
 # --- import
@@ -214,7 +219,8 @@ async def told(place: Place, plan: Plan) -> str:
         for at in range(0, len(numbers), PAGE):
             known = await place.issues.get(*key, numbers[at : at + PAGE])
             stored |= {number: item.issue.updated_at for number, item in known.items()}
-        forecasts.append((tally, forecast(tally, stored, await place.issues.count(*key), place.tier)))
+        total, room = await place.issues.count(*key), await place.room(tally.repository)
+        forecasts.append((tally, forecast(tally, stored, total, room)))
     return plan_text(plan, forecasts, place.tier)
 
 
@@ -248,7 +254,7 @@ async def store(place: Place, tally: Tally, items: Sequence[Item]) -> None:
     await Jobs(place.database).enqueue(embed_job(tally.repository, EMBED_LATER))
     own = [belonging(item, here) for item in items]
     saved = await place.issues.save(
-        place.account.id, [item for item in own if isinstance(item, Issue)], room=place.tier.issues
+        place.account.id, [item for item in own if isinstance(item, Issue)], room=await place.room(here)
     )
     tally.stored += len(saved.changed)
     tally.evicted += len(saved.evicted)

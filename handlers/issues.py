@@ -9,6 +9,7 @@ from bot.core.context import Context
 from bot.core.errors import RetryError, SkipError
 from bot.core.payload import issue_from
 from bot.core.records import Issue, Lane, NewJob, Repository, RepositoryState
+from bot.core.tiers import room_in
 from handlers.purging import erase_job
 from handlers.repository_config import config_of
 from handlers.suggesting import suggest
@@ -39,14 +40,20 @@ def look_job(repository: Repository, number: int, after: float) -> NewJob:
     )
 
 
+async def store(ctx: Context, target: Target, issue: Issue) -> None:
+    """Store an issue, and take out of the search index what had to make room for it."""
+    services, repository = ctx.services, target.repository
+    room = await room_in(services.accounts, services.issues, repository, services.clock())
+    saved = await services.issues.save(target.account_id, [issue], room=room)
+    crash.point("issue-stored")
+    if saved.evicted:
+        await services.similarity.forget(repository, saved.evicted)
+
+
 async def save(ctx: Context, target: Target, issue: Issue) -> None:
     """Store an issue and bring the search index up to it. Raises SkipError where it was deleted."""
     repository = target.repository
-    tier = await ctx.services.accounts.tier(target.account_id)
-    saved = await ctx.services.issues.save(target.account_id, [issue], room=tier.issues)
-    crash.point("issue-stored")
-    if saved.evicted:
-        await ctx.services.similarity.forget(repository, saved.evicted)
+    await store(ctx, target, issue)
     stored = await ctx.services.issues.get(target.account_id, repository.id, [issue.number])
     if not stored and await ctx.services.issues.tombstones(target.account_id, repository.id, [issue.number]):
         # An event that was overtaken by the deletion: its raw body is the last that holds the text.
@@ -92,7 +99,7 @@ async def opened(ctx: Context, payload: Payload) -> None:
     """A new issue: index it, and suggest."""
     target, issue = await received(ctx, payload)
     if target.repository.state is not RepositoryState.ACTIVE:
-        await ctx.services.issues.save(target.account_id, [issue])
+        await store(ctx, target, issue)
         raise RetryError("the repository is still being indexed", after=INDEX_WAIT, counts=False)
     await save(ctx, target, issue)
     await suggest(ctx, target.repository, issue.number)

@@ -1,6 +1,7 @@
 """Accounts, their installations, and which repositories have room in the account's tier."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -18,6 +19,21 @@ from storage.repositories import repository_of
 log = structlog.get_logger()
 
 SQL = load("accounts")
+
+EMPTIED = (
+    "id",
+    "installation_id",
+    "owner",
+    "name",
+    "private",
+    "collection",
+    "added_at",
+    "override",
+    "override_until",
+    "public_search",
+    "config_notice",
+)
+"""What stays of a repository whose notice is over, in the order of the query's parameters."""
 
 
 class Accounts:
@@ -92,6 +108,8 @@ class Accounts:
             if changed is None:
                 raise MissingError("There is no such account.")
             after = await self._tier(connection, account_id)
+            if after.issues < before.issues:
+                await connection.execute(SQL["shrink"], account_id)
             await connection.execute(SQL["freeze"], account_id, after.repositories, over_limit(after))
             wanted = await fit(connection, account_id, after)
             if after.issues > before.issues:
@@ -150,6 +168,27 @@ class Accounts:
             columns = [[row[name] for row in rows] for name in names]
             await connection.execute(SQL["add_cleared"], account_id, CLEARED, *columns)
         return [row["id"] for row in rows]
+
+    async def overdue(self, before: datetime) -> Sequence[int]:
+        """Accounts that keep something beyond their tier since a downgrade of that time or before."""
+        async with self._database.system() as connection:
+            return [row["id"] for row in await connection.fetch(SQL["overdue"], before)]
+
+    async def purge_frozen(self, account_id: int, before: datetime) -> list[int]:
+        """Delete what is kept of repositories that are frozen since then or longer; they stay listed as over the limit."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["lock_account"], account_id)
+            rows = await connection.fetch(SQL["remove_frozen"], account_id, before)
+            await purge(connection, rows)
+            reason = over_limit(await self._tier(connection, account_id))
+            columns = [[row[name] for row in rows] for name in EMPTIED]
+            await connection.execute(SQL["add_emptied"], account_id, reason, *columns)
+        return [row["id"] for row in rows]
+
+    async def end_notice(self, account_id: int, before: datetime) -> None:
+        """From now on its repositories hold no more issues than the tier has room for, unless it was downgraded since."""
+        async with self._database.system() as connection:
+            await connection.execute(SQL["end_notice"], account_id, before)
 
     async def uninstall(self, account_id: int, installation_id: int) -> list[Repository]:
         """Purge what the installation could see, and remember that it is gone; returns the repositories it had.
@@ -261,7 +300,9 @@ def columns(account_id: int, names: Sequence[RepositoryName]) -> list[list[Any]]
 async def fit(connection: Any, account_id: int, tier: Tier) -> list[int]:
     """Let in what has room, and tell the rest why not; returns the ids let in. Only under the account's lock."""
     rows = await connection.fetch(SQL["fit"], account_id, tier.repositories)
-    await connection.execute(SQL["explain"], account_id, over_limit(tier))
+    for times in await connection.fetch(SQL["frozen_times"], account_id):
+        since = times["frozen_at"]
+        await connection.execute(SQL["explain"], account_id, over_limit(tier, since), since)
     return [row["id"] for row in rows]
 
 

@@ -187,6 +187,18 @@ class Issues:
                 await connection.execute(SQL["set_revision"], *key, last + 1)
         return sorted(row["number"] for row in rows)
 
+    async def trim(self, account_id: int, repository_id: int, room: int) -> list[int]:
+        """Have the least useful issues leave that there is no room for; returns which."""
+        key = (account_id, repository_id)
+        async with self._database.account(account_id) as connection:
+            last = await connection.fetchval(SQL["lock_repository"], *key)
+            if last is None:
+                return []
+            rows = await connection.fetch(SQL["evict"], *key, last + 1, room, [])
+            if rows:
+                await connection.execute(SQL["set_revision"], *key, last + 1)
+        return [row["number"] for row in rows]
+
     async def tombstones(self, account_id: int, repository_id: int, numbers: Sequence[int]) -> list[int]:
         """Which of these were deleted."""
         async with self._database.account(account_id) as connection:

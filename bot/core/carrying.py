@@ -146,11 +146,11 @@ class Forecast:
     surplus: int  # beyond the tier's room
 
 
-def forecast(tally: Tally, stored: Mapping[int, datetime], total: int, tier: Tier) -> Forecast:
-    """Compare with the versions that are stored, of `total` issues in all."""
+def forecast(tally: Tally, stored: Mapping[int, datetime], total: int, room: int) -> Forecast:
+    """Compare with the versions that are stored, of `total` issues in all where there is room for so many."""
     new = len(tally.versions.keys() - stored.keys())
     newer = sum(number in stored and stored[number] < at for number, at in tally.versions.items())
-    return Forecast(new, newer, len(tally.versions) - new - newer, max(0, total + new - tier.issues))
+    return Forecast(new, newer, len(tally.versions) - new - newer, max(0, total + new - room))
 
 
 def plan_text(plan: Plan, forecasts: Sequence[tuple[Tally, Forecast]], tier: Tier) -> str:

@@ -42,4 +42,5 @@ PERIODIC = (
     Periodic("forget_done", HOUR),
     Periodic("reconcile_all", DAY, hour=1),
     Periodic("forget_usage", DAY, hour=4),
+    Periodic("end_notices", DAY, hour=6),
 )

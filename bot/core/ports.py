@@ -232,9 +232,26 @@ class Accounts(Protocol):
     async def set_tier(self, account_id: int, tier: str) -> Sequence[Repository]:
         """Give an account another tier; returns what is to be indexed now: what was let in, and what may hold more issues.
 
-        What a smaller one has no room for is INACTIVE with the reason, its index kept: those that were added last. Raises
-        MissingError where account or tier are not known.
+        What a smaller one has no room for is INACTIVE with the reason: those that were added last. Their index is kept for
+        `bot.core.tiers.NOTICE`, and so are issues beyond the new limit. Raises MissingError where account or tier are not
+        known.
         """
+        ...
+
+    async def overdue(self, before: datetime) -> Sequence[int]:
+        """Accounts that keep something beyond their tier since a downgrade of that time or before."""
+        ...
+
+    async def purge_frozen(self, account_id: int, before: datetime) -> Sequence[int]:
+        """Delete what is kept of repositories that are over the limit since that time or longer; returns which there were.
+
+        They stay listed, INACTIVE as what was added over the limit, with what people wanted of the bot there; when there is
+        room they are indexed from the start. Keys that were for one of them alone go. One that was let in meanwhile stays.
+        """
+        ...
+
+    async def end_notice(self, account_id: int, before: datetime) -> None:
+        """Let go of issues beyond the limit, where the last downgrade was at that time or before."""
         ...
 
     async def deactivate(self, account_id: int, repository_id: int) -> bool:
@@ -388,6 +405,10 @@ class Issues(Protocol):
         self, account_id: int, repository_id: int, numbers: Sequence[int], at: datetime
     ) -> list[int]:
         """Replace issues by tombstones without content; a late event cannot bring them back. Returns those there were."""
+        ...
+
+    async def trim(self, account_id: int, repository_id: int, room: int) -> Sequence[int]:
+        """Have the least useful issues leave, as in `save`, down to `room`; returns which."""
         ...
 
     async def leave(self, account_id: int, repository_id: int, numbers: Sequence[int]) -> list[int]:

@@ -95,6 +95,7 @@ class Tier:
     repositories: int
     issues: int  # per repository
     api_calls: int  # a minute
+    shrunk_at: datetime | None = None  # when the account came to it from one of more issues
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class Repository:
     override: str | None = None  # "shadow" or "comment", by command, against the back-test
     override_until: datetime | None = None  # when a "shadow" ends by itself
     public_search: bool = False  # whether anybody may search it, while it is public
+    frozen_at: datetime | None = None  # since when it is over the limit with an index
 
     @property
     def full_name(self) -> str:

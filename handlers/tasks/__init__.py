@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from bot.core.context import Context
 from handlers.tasks.embed_imported import embed_imported
+from handlers.tasks.end_notices import end_notices, trim_repository
 from handlers.tasks.erase import erase
 from handlers.tasks.follow_installation import follow_installation
 from handlers.tasks.forget import forget_done, forget_usage
@@ -21,6 +22,7 @@ TASKS: Mapping[str, Callable[[Context], Awaitable[None]]] = {
     for task in (
         backtest,
         embed_imported,
+        end_notices,
         erase,
         follow_installation,
         forget_done,
@@ -33,6 +35,7 @@ TASKS: Mapping[str, Callable[[Context], Awaitable[None]]] = {
         reconcile,
         reconcile_all,
         sweep_deliveries,
+        trim_repository,
         verify_collection,
         watch_reactions,
     )

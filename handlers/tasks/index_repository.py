@@ -19,6 +19,7 @@ from bot.core.errors import (
 from bot.core.outcome import delay
 from bot.core.records import InstallationState, Issue, Lane, NewJob, Repository, RepositoryState
 from bot.core.repo_config import Config
+from bot.core.tiers import room_in
 from handlers.repository_config import config_of
 from handlers.tasks.subject import repository_of
 
@@ -142,19 +143,31 @@ async def read_marks(ctx: Context, repository: Repository) -> None:
 
 async def fetch(ctx: Context, repository: Repository, config: Config) -> None:
     """List issues page by page from where the last attempt stopped, until the plan's room is full."""
-    room = (await ctx.services.accounts.tier(repository.account_id)).issues
     github = ctx.services.github.repository(repository)
     progress: Mapping[str, Any] = ctx.job.progress
-    reached = progress.get("state", STATES[0])
+    reached, listed = progress.get("state", STATES[0]), progress.get("listed", 0)
     for state in STATES[STATES.index(reached) :]:
         first = progress.get("page", 1) if state == reached else 1
         async for page, issues in github.issues(state=state, page=first):
             await still_wanted(ctx, repository)
-            full = await keep(ctx, repository, wanted(issues, config), room)
-            await ctx.services.jobs.save_progress(ctx.job, {"state": state, "page": page + 1})
+            kept = wanted(issues, config)
+            await keep(ctx, repository, kept)
+            listed += len(kept)
+            far = {"state": state, "page": page + 1, "listed": listed}
+            await ctx.services.jobs.save_progress(ctx.job, far)
             log.info("index_page", state=state, page=page, issues=len(issues))
-            if full:
+            if await full(ctx, repository, listed):
                 return
+
+
+async def full(ctx: Context, repository: Repository, listed: int) -> bool:
+    """Whether so many issues, the most useful ones, fill the room: what comes after them would be the first to leave.
+
+    What was there before counts only once it is listed: it may have changed unseen.
+    """
+    services = ctx.services
+    room = await room_in(services.accounts, services.issues, repository, services.clock())
+    return listed >= room and await services.issues.count(repository.account_id, repository.id) >= room
 
 
 def wanted(issues: Sequence[Issue], config: Config) -> list[Issue]:
@@ -167,18 +180,18 @@ def wanted(issues: Sequence[Issue], config: Config) -> list[Issue]:
     ]
 
 
-async def keep(ctx: Context, repository: Repository, issues: Sequence[Issue], room: int) -> bool:
-    """Store and embed one page; True where the room is full."""
+async def keep(ctx: Context, repository: Repository, issues: Sequence[Issue]) -> None:
+    """Store and embed one page, as far as there is room."""
     if not issues:
-        return False
+        return
     services = ctx.services
+    room = await room_in(services.accounts, services.issues, repository, services.clock())
     saved = await services.issues.save(repository.account_id, issues, room=room)
     if saved.evicted:
         await services.similarity.forget(repository, saved.evicted)
     await services.similarity.index(repository, saved.changed_text)
     await services.usage.add(repository.account_id, "indexed_issues", len(saved.changed_text))
     services.observations.indexed(len(saved.changed_text))
-    return bool(saved.evicted) or await services.issues.count(repository.account_id, repository.id) >= room
 
 
 async def embed_rest(ctx: Context, repository: Repository) -> None:

@@ -48,14 +48,13 @@ async def reconcile(ctx: Context) -> None:
 async def take_over(ctx: Context, repository: Repository, config: Config, began: str) -> int:
     """Store and embed what changed, page by page; a later attempt goes on where this one got to."""
     services, changed = ctx.services, 0
-    room = (await services.accounts.tier(repository.account_id)).issues
     synced = await services.repositories.synced_until(repository.account_id, repository.id)
     pages = services.github.repository(repository).issues_since(since(synced, ctx.job.progress))
     async for issues in pages:
         await still_wanted(ctx, repository)
         changed += len(issues)
         kept = wanted(issues, config)
-        await keep(ctx, repository, kept, room)
+        await keep(ctx, repository, kept)
         await leave(ctx, repository, issues, kept)
         if issues:
             reached = issues[-1].updated_at.isoformat()

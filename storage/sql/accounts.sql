@@ -68,9 +68,24 @@ SELECT id, login, kind, tier FROM accounts WHERE id = ANY($1::bigint[]) AND remo
 -- No row where the account is not known.
 UPDATE accounts SET tier = $2 WHERE id = $1 RETURNING id;
 
+-- name: shrink
+-- From now on the account's repositories may hold fewer issues.
+UPDATE accounts SET shrunk_at = now() WHERE id = $1;
+
+-- name: end_notice
+-- The notice of a downgrade is over; that of a later one ($2) is not.
+UPDATE accounts SET shrunk_at = NULL WHERE id = $1 AND shrunk_at <= $2;
+
+-- name: overdue
+-- Accounts that keep something beyond their tier since a downgrade of that time or before.
+SELECT id FROM accounts WHERE shrunk_at <= $1
+UNION
+SELECT account_id FROM repositories WHERE over_limit AND frozen_at <= $1
+ORDER BY id;
+
 -- name: tier
 -- The limits of an account; of the default tier ($2) where the account is not known.
-SELECT name, repositories, issues, api_calls FROM tiers
+SELECT name, repositories, issues, api_calls, (SELECT shrunk_at FROM accounts WHERE id = $1) AS shrunk_at FROM tiers
 WHERE name = coalesce((SELECT tier FROM accounts WHERE id = $1), $2);
 
 -- name: take_over
@@ -102,7 +117,7 @@ RETURNING id;
 
 -- name: fit
 -- Repositories over the limit that fit now, oldest first. Only under the account's lock.
-UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false
+UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false, frozen_at = NULL
 WHERE account_id = $1 AND id IN (
     SELECT id FROM repositories WHERE account_id = $1 AND over_limit
     ORDER BY added_at, id
@@ -110,12 +125,19 @@ WHERE account_id = $1 AND id IN (
 RETURNING id;
 
 -- name: explain
--- Why the rest is inactive, in the words of the tier of today.
-UPDATE repositories SET reason = $2 WHERE account_id = $1 AND over_limit AND reason <> $2;
+-- Why the rest that is frozen since then ($3) is inactive, in the words of the tier of today.
+UPDATE repositories SET reason = $2
+WHERE account_id = $1 AND over_limit AND frozen_at IS NOT DISTINCT FROM $3 AND reason <> $2;
+
+-- name: frozen_times
+-- Since when what is over the limit is frozen; null where nothing of it was ever kept.
+SELECT DISTINCT frozen_at FROM repositories WHERE account_id = $1 AND over_limit;
 
 -- name: freeze
--- What a smaller tier has no place for: those that were added last. Their index is kept. Only under the account's lock.
-UPDATE repositories SET state = 'inactive', reason = $3, over_limit = true
+-- What a smaller tier has no place for: those that were added last. What was kept of them is kept for a while. Only under
+-- the account's lock.
+UPDATE repositories SET state = 'inactive', reason = $3, over_limit = true,
+    frozen_at = CASE WHEN revision > 0 OR indexed_at IS NOT NULL THEN now() END
 WHERE account_id = $1 AND id IN (
     SELECT id FROM repositories WHERE account_id = $1 AND state <> 'inactive'
     ORDER BY added_at, id OFFSET $2);
@@ -130,12 +152,12 @@ SELECT id FROM repositories WHERE account_id = $1 AND state <> 'inactive';
 
 -- name: deactivate
 -- Nothing is done there until people activate it.
-UPDATE repositories SET state = 'inactive', reason = $3, over_limit = false, deactivated = true
+UPDATE repositories SET state = 'inactive', reason = $3, over_limit = false, deactivated = true, frozen_at = NULL
 WHERE account_id = $1 AND id = $2;
 
 -- name: activate
 -- To be indexed, whatever it was inactive for.
-UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false, deactivated = false
+UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false, deactivated = false, frozen_at = NULL
 WHERE account_id = $1 AND id = $2;
 
 -- name: to_index
@@ -177,6 +199,23 @@ INSERT INTO repositories (id, account_id, installation_id, owner, name, private,
 SELECT id, $1, installation_id, owner, name, private, collection, 'inactive', $2, true
 FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[])
      AS gone (id, installation_id, owner, name, private, collection);
+
+-- name: remove_frozen
+-- What is over the limit since a downgrade of that time or before: with all that hangs on it.
+DELETE FROM repositories WHERE account_id = $1 AND over_limit AND frozen_at <= $2
+RETURNING id, account_id, installation_id, owner, name, private, collection, added_at, override, override_until, public_search,
+          config_notice;
+
+-- name: add_emptied
+-- Such rows again, empty: over the limit as before, in their old order, and with what people wanted of the bot there.
+INSERT INTO repositories (id, account_id, installation_id, owner, name, private, collection, state, reason, over_limit,
+                          added_at, override, override_until, public_search, config_notice)
+SELECT id, $1, installation_id, owner, name, private, collection, 'inactive', $2, true,
+       added_at, override, override_until, public_search, config_notice
+FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::timestamptz[], $10::text[],
+            $11::timestamptz[], $12::boolean[], $13::text[])
+     AS gone (id, installation_id, owner, name, private, collection, added_at, override, override_until, public_search,
+              config_notice);
 
 -- name: queue_purges
 -- The jobs that drop the collections of purged repositories.

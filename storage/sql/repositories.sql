@@ -1,13 +1,15 @@
 -- name: get
 -- One repository of the account.
 SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
-       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search
+       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search,
+       CASE WHEN over_limit THEN frozen_at END AS frozen_at
 FROM repositories WHERE account_id = $1 AND id = $2;
 
 -- name: list
 -- All repositories of the account, by name.
 SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
-       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search
+       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search,
+       CASE WHEN over_limit THEN frozen_at END AS frozen_at
 FROM repositories WHERE account_id = $1
 ORDER BY lower(owner), lower(name), id;
 
@@ -21,7 +23,8 @@ ORDER BY id LIMIT 1;
 -- name: anywhere
 -- By GitHub's id, whosever it is.
 SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
-       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search
+       issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search,
+       CASE WHEN over_limit THEN frozen_at END AS frozen_at
 FROM repositories WHERE id = $1;
 
 -- name: set_public_search
@@ -35,12 +38,13 @@ UPDATE repositories SET owner = $3, name = $4, private = $5 WHERE account_id = $
 -- name: set_state
 -- Move to a state. What is over the tier's limit is let in by the account's count alone, never from here, and what people
 -- deactivated stays as it is.
-UPDATE repositories SET state = $3, reason = $4, over_limit = false
+UPDATE repositories SET state = $3, reason = $4, over_limit = false, frozen_at = NULL
 WHERE account_id = $1 AND id = $2 AND ($3 = 'inactive' OR NOT over_limit) AND NOT deactivated;
 
 -- name: readmit
--- What is inactive for that reason waits for room, as if it were over the tier's limit.
-UPDATE repositories SET over_limit = true
+-- What is inactive for that reason waits for room, as if it had come over the tier's limit now.
+UPDATE repositories SET over_limit = true,
+    frozen_at = CASE WHEN revision > 0 OR indexed_at IS NOT NULL THEN now() END
 WHERE account_id = $1 AND id = $2 AND state = 'inactive' AND reason = $3 AND NOT deactivated;
 
 -- name: indexed

@@ -123,9 +123,11 @@ CREATE TABLE accounts (
     created_at timestamptz NOT NULL DEFAULT now(),
     -- Set while the App is not installed. The row stays, without its login, so that a paid tier survives a re-install.
     removed_at timestamptz,
+    shrunk_at timestamptz, -- when it came to a tier of fewer issues: until 30 days later no issue leaves because of that
     CHECK (removed_at IS NULL OR login = '')
 );
 CREATE INDEX accounts_login ON accounts (lower(login));
+CREATE INDEX accounts_shrunk ON accounts (shrunk_at) WHERE shrunk_at IS NOT NULL;
 
 -- Ids that were removed are kept: an event that comes late must not bring an installation back.
 CREATE TABLE installations (
@@ -160,6 +162,7 @@ CREATE TABLE repositories (
     override_until timestamptz,
     deactivated boolean NOT NULL DEFAULT false, -- by people, and activated by people alone: no event lets it in
     public_search boolean NOT NULL DEFAULT false, -- whether anybody may search it, while it is public
+    frozen_at timestamptz, -- since when it is over the limit with an index, which is purged 30 days later
     UNIQUE (id, account_id),
     CHECK ((state = 'inactive') = (reason IS NOT NULL)),
     CHECK (state = 'inactive' OR NOT over_limit),
@@ -170,6 +173,7 @@ CREATE TABLE repositories (
 );
 CREATE INDEX repositories_account ON repositories (account_id);
 CREATE INDEX repositories_installation ON repositories (installation_id);
+CREATE INDEX repositories_frozen ON repositories (frozen_at) WHERE frozen_at IS NOT NULL;
 
 CREATE TABLE issues (
     repository_id bigint NOT NULL,
@@ -548,7 +552,7 @@ GRANT SELECT ON tiers, accounts, installations, repositories, issues, issue_remo
 GRANT UPDATE (state) ON installations TO deja_view_app;
 -- Whose a repository is, and the name of its collection, are not the application's to change.
 GRANT UPDATE (owner, name, private, state, reason, over_limit, indexed_at, issues_total, issues_indexed, revision, threshold,
-              threshold_model, config_notice, synced_at, override, override_until, public_search) ON repositories TO deja_view_app;
+              threshold_model, config_notice, synced_at, override, override_until, public_search, frozen_at) ON repositories TO deja_view_app;
 GRANT INSERT, UPDATE, DELETE ON issues, issue_removals, suggestions, outcomes, effects TO deja_view_app;
 GRANT INSERT, UPDATE ON usage TO deja_view_app;
 

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import bot.app
 from bot.core.access import Actor
 from bot.core.errors import SettingsError
+from bot.core.periodic import PERIODIC
 from bot.core.records import Lane, NewJob
 from bot.sandbox.faults import Fault
 from storage.accounts import Accounts
@@ -44,7 +45,7 @@ async def execute(stage, statement, *values):
 
 async def scheduled(stage):
     async with stage.database.system() as connection:
-        return await connection.fetchval("SELECT count(*) FROM periodic") == 4
+        return await connection.fetchval("SELECT count(*) FROM periodic") == len(PERIODIC)
 
 
 async def test_a_missed_delivery_comes_back_without_anybody_doing_anything(stage):
@@ -67,7 +68,7 @@ async def test_every_kind_of_periodic_work_runs_and_says_so(stage):
     await stage.until(partial(scheduled, stage), "the schedule")
     await execute(stage, "UPDATE periodic SET due_at = now(), done_at = now() - interval '2 days'")
     stale = {key: value for key, value in (await shown(stage)).items() if key[0] == "periodic_age_seconds"}
-    assert len(stale) == 4
+    assert len(stale) == len(PERIODIC)
 
     async def done():
         ages = await stage.process.base.periodic.ages()

@@ -1,5 +1,6 @@
 import asyncio
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -17,7 +18,7 @@ from bot.core.records import (
     RepositoryName,
     RepositoryState,
 )
-from bot.core.tiers import DEACTIVATED
+from bot.core.tiers import DEACTIVATED, over_limit
 from storage.accounts import SQL, Accounts
 from storage.audit import Audit
 from storage.database import Database
@@ -125,6 +126,7 @@ async def test_fifty_installs_at_once_of_a_new_account_leave_three(accounts, rep
         "set_tier",
         "deactivate",
         "activate",
+        "purge_frozen",
     ],
 )
 async def test_whatever_changes_the_count_waits_for_its_turn(accounts, database, change):
@@ -138,6 +140,7 @@ async def test_whatever_changes_the_count_waits_for_its_turn(accounts, database,
         "set_tier": lambda: accounts.set_tier(1, "pro"),
         "deactivate": lambda: accounts.deactivate(1, 7),
         "activate": lambda: accounts.activate(1, 7),
+        "purge_frozen": lambda: accounts.purge_frozen(1, soon()),
     }
     async with database.system() as connection:
         await connection.execute(SQL["lock_account"], 1)
@@ -192,16 +195,179 @@ async def test_a_downgrade_freezes_what_was_added_last_and_an_upgrade_brings_it_
     listed = await repositories.list(1)
     assert in_place(listed) == [3, 4, 5]
     frozen = [item for item in listed if item.state is RepositoryState.INACTIVE]
-    assert {item.reason for item in frozen} == {
-        "The Free plan indexes 3 repositories; remove one here or upgrade."
-    }
+    (since,) = {item.frozen_at for item in frozen}
+    assert {item.reason for item in frozen} == {over_limit(await accounts.tier(1), since)}
+    assert "Its index is kept until" in frozen[0].reason
     assert [await Issues(database).count(1, n) for n in (1, 2)] == [1, 1]
     assert await accounts.set_tier(1, "free") == []
     assert ids(await accounts.promote(1)) == []
     # Those that have a place already may hold more issues now.
     assert ids(await accounts.set_tier(1, "enterprise")) == [5, 4, 3, 2, 1]
-    assert in_place(await repositories.list(1)) == [1, 2, 3, 4, 5]
+    listed = await repositories.list(1)
+    assert in_place(listed) == [1, 2, 3, 4, 5]
+    assert {(item.reason, item.frozen_at) for item in listed} == {(None, None)}
     assert (await accounts.account(1)).tier == "enterprise"
+
+
+@pytest.fixture
+async def downgraded(accounts, repositories, database):
+    """Five repositories with an issue each on a tier for three: 4 and 5 are frozen."""
+    await accounts.install(OCTO, 10, [])
+    await accounts.set_tier(1, "pro")
+    for n in range(1, 6):
+        await accounts.add_repositories(1, 10, [name(n)])
+        await repositories.indexed(1, n, total=1)
+        await Issues(database).save(1, [issue(n)])
+    await accounts.set_tier(1, "free")
+
+
+async def held(database, *repository_ids):
+    return [await Issues(database).count(1, n) for n in repository_ids]
+
+
+def soon():
+    """A time that every downgrade so far lies before."""
+    return datetime.now(UTC) + timedelta(minutes=5)
+
+
+async def test_what_is_frozen_for_long_enough_is_emptied_and_stays_listed_in_its_place(
+    accounts, repositories, database, downgraded
+):
+    before = await repositories.get(1, 4)
+    await repositories.set_override(1, 4, "shadow")
+    await repositories.set_public_search(1, 4, allowed=True)
+    await deliver(database, 10, 4)
+    other = await deliver(database, 10, 1)
+    assert await accounts.overdue(before.frozen_at - timedelta(seconds=1)) == []
+    assert await accounts.purge_frozen(1, before.frozen_at - timedelta(seconds=1)) == []
+    assert await held(database, 4, 5) == [1, 1]
+    assert await accounts.overdue(before.frozen_at) == [1]
+    assert sorted(await accounts.purge_frozen(1, before.frozen_at)) == [4, 5]
+    assert await held(database, 1, 2, 3, 4, 5) == [1, 1, 1, 0, 0]
+    assert await left(database) == {other}
+    assert await purges(database) == [(1, f"index:{n}", f"repo_1_octo_r{n}_{n}") for n in (4, 5)]
+    after = await repositories.get(1, 4)
+    assert after == replace(
+        before,
+        reason=over_limit(await accounts.tier(1)),
+        frozen_at=None,
+        indexed_at=None,
+        issues_total=None,
+        issues_indexed=0,
+        revision=0,
+        override="shadow",
+        public_search=True,
+    )
+    assert await accounts.purge_frozen(1, soon()) == []
+    # Among those over the limit they have the place they had, and start from nothing.
+    await accounts.add_repositories(1, 10, [name(9)])
+    await accounts.remove_repositories(1, [1])
+    (promoted,) = await accounts.promote(1)
+    assert (promoted.id, promoted.state, promoted.indexed_at) == (4, RepositoryState.PENDING, None)
+
+
+async def test_what_never_had_an_index_has_none_to_purge(accounts, repositories, database):
+    await accounts.install(OCTO, 10, [])
+    await accounts.set_tier(1, "pro")
+    await accounts.add_repositories(1, 10, names(1, 2, 3, 4))
+    await accounts.set_tier(1, "free")
+    await accounts.add_repositories(1, 10, names(5))
+    assert [(await repositories.get(1, n)).frozen_at for n in (4, 5)] == [None, None]
+    assert await accounts.purge_frozen(1, soon()) == []
+    reasons = {item.reason for item in await repositories.list(1)} - {None}
+    assert reasons == {over_limit(await accounts.tier(1))}
+
+
+async def test_a_second_downgrade_does_not_put_off_the_end_of_the_first(accounts, repositories, downgraded):
+    first = [(await repositories.get(1, n)).frozen_at for n in (4, 5)]
+    await accounts.set_tier(1, "free")
+    await accounts.promote(1)
+    assert [(await repositories.get(1, n)).frozen_at for n in (4, 5)] == first
+
+
+@pytest.mark.parametrize("way", ["upgrade", "room", "deactivated", "archived"])
+async def test_what_is_not_over_the_limit_any_more_is_not_purged(
+    accounts, repositories, database, downgraded, way
+):
+    if way == "upgrade":
+        assert 4 in ids(await accounts.set_tier(1, "pro"))
+    if way == "room":
+        await accounts.remove_repositories(1, [1])
+        assert ids(await accounts.promote(1)) == [4]
+    if way == "deactivated":
+        await accounts.deactivate(1, 4)
+    if way == "archived":
+        await repositories.set_state(1, 4, RepositoryState.INACTIVE, "archived")
+    assert (await repositories.get(1, 4)).frozen_at is None
+    assert 4 not in await accounts.purge_frozen(1, soon())
+    assert await held(database, 4) == [1]
+
+
+async def test_what_comes_back_over_the_limit_with_its_index_is_frozen_from_then_on(
+    accounts, repositories, database, downgraded
+):
+    await repositories.set_state(1, 4, RepositoryState.INACTIVE, "archived")
+    await repositories.readmit(1, 4, "archived")
+    assert await accounts.promote(1) == []
+    back, still = await repositories.get(1, 4), await repositories.get(1, 5)
+    assert back.frozen_at > still.frozen_at
+    assert back.reason == over_limit(await accounts.tier(1), back.frozen_at)
+    assert await accounts.purge_frozen(1, still.frozen_at) == [5]
+    assert await held(database, 4, 5) == [1, 0]
+
+
+@pytest.mark.parametrize("first", ["upgrade", "purge"])
+async def test_an_upgrade_and_the_end_of_the_notice_take_turns(
+    accounts, repositories, database, downgraded, first
+):
+    """Both wait for the account's row; whoever comes first, nothing is half there."""
+    calls = {
+        "upgrade": lambda: accounts.set_tier(1, "pro"),
+        "purge": lambda: accounts.purge_frozen(1, soon()),
+    }
+    order = sorted(calls, key=lambda call: call != first)
+    async with database.system() as connection:
+        await connection.execute(SQL["lock_account"], 1)
+        tasks = []
+        for call in order:
+            tasks.append(asyncio.create_task(calls[call]()))
+            await waits(database, len(tasks))
+    await asyncio.gather(*tasks)
+    assert in_place(await repositories.list(1)) == [1, 2, 3, 4, 5]
+    assert await held(database, 4, 5) == ([1, 1] if first == "upgrade" else [0, 0])
+    assert len(await purges(database)) == (0 if first == "upgrade" else 2)
+    assert await accounts.purge_frozen(1, soon()) == []
+
+
+async def waits(database, count):
+    """Wait until so many transactions of this database stand before a lock. What is active is looked up once a transaction."""
+    query = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()"
+    while True:
+        async with database.system() as connection:
+            if await connection.fetchval(query) >= count:
+                return
+        await asyncio.sleep(0.01)
+
+
+async def test_the_notice_of_fewer_issues_begins_with_the_downgrade_and_ends_once(accounts):
+    await accounts.install(OCTO, 10, names(1))
+    assert (await accounts.tier(1)).shrunk_at is None
+    await accounts.set_tier(1, "pro")
+    assert (await accounts.tier(1)).shrunk_at is None
+    await accounts.set_tier(1, "free")
+    began = (await accounts.tier(1)).shrunk_at
+    await accounts.set_tier(1, "free")
+    await accounts.set_tier(1, "pro")
+    assert (await accounts.tier(1)).shrunk_at == began
+    assert await accounts.overdue(began - timedelta(seconds=1)) == []
+    await accounts.end_notice(1, began - timedelta(seconds=1))
+    assert await accounts.overdue(began) == [1]
+    await accounts.set_tier(1, "free")  # anew, while the first one was being ended
+    await accounts.end_notice(1, began)
+    again = (await accounts.tier(1)).shrunk_at
+    assert again > began
+    await accounts.end_notice(1, again)
+    assert await accounts.overdue(soon()) == []
 
 
 @pytest.mark.parametrize(("account", "tier"), [(1, "gold"), (1, ""), (404, "pro")])

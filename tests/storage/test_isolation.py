@@ -49,7 +49,7 @@ from storage.usage import Usage
 from storage.whitenings import Whitenings
 
 MINE, OTHER = 1, 2
-AT = datetime(2024, 1, 1, tzinfo=UTC)
+AT, LATER = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)
 VECTOR = np.zeros(384, dtype=np.float32)
 BASIS, WHITENING = b"b" * 32, Whitening(VECTOR, VECTOR, np.eye(384, dtype=np.float32))
 NAME = RepositoryName(7, "octo", "r", private=True)
@@ -104,7 +104,12 @@ async def fill(url):
     """A row in every table for one account; returns its effect. The other account has installed the App too."""
     database = await Database.connect(url, size=1)
     accounts, issues = Accounts(database), Issues(database)
-    await accounts.install(Account(MINE, "octo", "User", "free"), 10, [NAME])
+    await accounts.install(Account(MINE, "octo", "User", "free"), 10, [NAME, replace(NAME, id=9)])
+    async with database.system() as connection:
+        await connection.execute(
+            "UPDATE repositories SET state = 'inactive', reason = 'r', over_limit = true, frozen_at = $1 WHERE id = 9",
+            AT,
+        )
     await accounts.install(Account(OTHER, "cat", "User", "free"), 20, [])
     await issues.save(MINE, [ISSUE, replace(ISSUE, number=4)])
     await issues.set_vectors(MINE, 7, "m", {3: (content_hash("canary", "b"), VECTOR, VECTOR)})
@@ -190,6 +195,7 @@ CALLS = {
     ("Accounts", "activate"): (lambda s, e: s.activate(OTHER, 7), MissingError),
     ("Accounts", "remove_repositories"): (lambda s, e: s.remove_repositories(OTHER, [7]), []),
     ("Accounts", "clear"): (lambda s, e: s.clear(OTHER, [7]), []),
+    ("Accounts", "purge_frozen"): (lambda s, e: s.purge_frozen(OTHER, LATER), []),
     ("Accounts", "uninstall"): (lambda s, e: s.uninstall(OTHER, 10), []),
     ("Accounts", "set_state"): (lambda s, e: s.set_state(OTHER, 10, InstallationState.SUSPENDED), None),
     ("Repositories", "get"): (lambda s, e: s.get(OTHER, 7), None),
@@ -217,6 +223,7 @@ CALLS = {
     ("Issues", "outdated"): (lambda s, e: s.outdated(OTHER, {7: 0}), [(7, None)]),
     ("Issues", "delete"): (lambda s, e: s.delete(OTHER, 7, [3, 5], AT), []),
     ("Issues", "leave"): (lambda s, e: s.leave(OTHER, 7, [3]), []),
+    ("Issues", "trim"): (lambda s, e: s.trim(OTHER, 7, 0), []),
     ("Issues", "tombstones"): (lambda s, e: s.tombstones(OTHER, 7, [4]), []),
     ("Issues", "count"): (lambda s, e: s.count(OTHER, 7), 0),
     ("Issues", "list"): (lambda s, e: s.list(OTHER, 7, None, 0, 9), []),
@@ -290,7 +297,7 @@ STORES = {
 }
 
 # Nothing of another account is named in these: an installation is found by its id to learn whose it is, an account by its
-# login, an API key by its id, a repository that GitHub or its own people vouch for by its id. `Repositories.find` is the operator's: `bot.core.ports` does not name it. `active` is for what
+# login or by when it was downgraded, an API key by its id, a repository that GitHub or its own people vouch for by its id. `Repositories.find` is the operator's: `bot.core.ports` does not name it. `active` is for what
 # is done to all in turn. What is only ever added under an account's own id is asked below.
 OWN_ROW = {
     ("Repositories", "find"),
@@ -304,6 +311,8 @@ OWN_ROW = {
     ("Accounts", "tier"),
     ("Accounts", "set_tier"),
     ("Accounts", "accounts_of"),
+    ("Accounts", "overdue"),
+    ("Accounts", "end_notice"),
     ("ApiKeys", "find"),
     ("Revocations", "revoke"),
     ("CallWindows", "take_call"),

@@ -187,6 +187,18 @@ async def test_the_least_useful_leave_for_a_new_issue(issues):
     assert await issues.count(1, 7) == 4
 
 
+async def test_trimming_takes_the_least_useful_out_and_tells_which(issues, database):
+    await issues.save(1, [issue(n, minute=n, state="closed" if n == 4 else "open") for n in range(1, 6)])
+    before = await revision(database)
+    assert await issues.trim(1, 7, 5) == []
+    assert await revision(database) == before
+    assert sorted(await issues.trim(1, 7, 3)) == [1, 4]
+    assert await numbers(issues) == [2, 3, 5]
+    assert await issues.removed_since(1, 7, before) == [1, 4]
+    assert await issues.trim(1, 7, 3) == []
+    assert await issues.trim(1, 8, 0) == []
+
+
 async def test_what_finds_no_room_is_told_as_evicted_and_leaves_no_trace(issues, database):
     await issues.save(1, [issue(2, minute=5)], room=1)
     before = await revision(database)

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from bot.core.errors import SettingsError, StorageUnavailableError
+from bot.core.tiers import NOTICE, day_of
 from storage import migrate as module
 from storage.migrate import Migration, migrate, migrations
 
@@ -49,6 +50,29 @@ async def test_six_runners_at_once_apply_each_file_once(empty):
 async def test_the_real_files_apply_once_whoever_runs_them(empty):
     applied = await asyncio.gather(*(migrate(empty) for _ in range(3)))
     assert [name for names in applied for name in names] == [file.name for file in migrations()]
+
+
+async def test_what_a_downgrade_froze_before_there_was_a_notice_has_one_from_now_on(empty):
+    files = migrations()
+    place = next(n for n, file in enumerate(files) if file.name.startswith("0011"))
+    await migrate(empty, files[:place])
+    connection = await asyncpg.connect(empty)
+    await connection.execute(
+        "SET ROLE deja_view_system; INSERT INTO accounts (id, login, kind, tier) VALUES (1, 'octo', 'User', 'free'); "
+        "INSERT INTO installations (id, account_id, state) VALUES (10, 1, 'active'); "
+        "INSERT INTO repositories (id, account_id, installation_id, owner, name, private, collection, state, reason, "
+        "over_limit, revision) SELECT n, 1, 10, 'octo', 'r', false, n, 'inactive', 'No room.', n > 1, n % 3 "
+        "FROM generate_series(1, 3) AS n"
+    )
+    await migrate(empty, files)
+    rows = {
+        row["id"]: row for row in await connection.fetch("SELECT id, reason, frozen_at FROM repositories")
+    }
+    await connection.close()
+    assert [number for number, row in rows.items() if row["frozen_at"] is not None] == [2]
+    until = day_of(rows[2]["frozen_at"] + NOTICE)
+    assert rows[2]["reason"] == f"No room. Its index is kept until {until}."
+    assert {rows[1]["reason"], rows[3]["reason"]} == {"No room."}
 
 
 async def test_an_edited_file_is_refused_and_nothing_is_applied(empty):

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 from bot.core.indexing import index_job
 from bot.core.principal import Principal, Scope, Source
 from bot.core.records import Repository, RepositoryState, Role
+from bot.core.tiers import kept_until
 from bot.web.api.call import Call, Parts, Reply, Route
 from bot.web.api.pages import Out, Page, Paging
 from bot.web.api.problems import ApiError, not_found, unprocessable
@@ -34,6 +35,9 @@ class RepositoryOut(Out):
     issues_indexed: int
     issues_left_out: int = Field(description="Issues that the plan or the config leaves out of the index.")
     indexed_at: datetime | None
+    kept_until: datetime | None = Field(
+        description="After a downgrade: until when its index, or its issues above the plan's limit, are kept."
+    )
 
 
 class Names(Paging):
@@ -79,8 +83,14 @@ class Queued(Out):
     queued: bool = Field(description="False where the same work waits already.")
 
 
-def repository_out(repository: Repository) -> RepositoryOut:
-    """A repository as the API shows it."""
+async def shown(call: Call, *repositories: Repository) -> list[RepositoryOut]:
+    """Repositories of the account as the API shows them."""
+    tier, now = await call.parts.accounts.tier(call.account_id), call.parts.clock()
+    return [repository_out(item, kept_until(item, tier, now)) for item in repositories]
+
+
+def repository_out(repository: Repository, until: datetime | None) -> RepositoryOut:
+    """A repository, and until when what a downgrade left is kept."""
     return RepositoryOut(
         id=repository.id,
         owner=repository.owner,
@@ -92,6 +102,7 @@ def repository_out(repository: Repository) -> RepositoryOut:
         issues_indexed=repository.issues_indexed,
         issues_left_out=repository.issues_left_out,
         indexed_at=repository.indexed_at,
+        kept_until=until,
     )
 
 
@@ -117,12 +128,12 @@ async def listed(call: Call) -> Reply:
     ]
     ordered = sorted(wanted, key=place)
     rest = [item for item in ordered if after is None or place(item) > tuple(after)]
-    shown = rest[: call.query.limit]
-    more = len(rest) > len(shown)
+    page = rest[: call.query.limit]
+    more = len(rest) > len(page)
     return Reply(
         Page[RepositoryOut](
-            items=[repository_out(item) for item in shown],
-            next=call.after(place(shown[-1]) if more else None),
+            items=await shown(call, *page),
+            next=call.after(place(page[-1]) if more else None),
         )
     )
 
@@ -134,7 +145,7 @@ def place(repository: Repository) -> tuple[str, int]:
 
 async def got(call: Call) -> Reply:
     """`GET /v1/repositories/{repository_id}`."""
-    return Reply(repository_out(call.repository))
+    return Reply((await shown(call, call.repository))[0])
 
 
 async def fresh(call: Call) -> Repository:
@@ -150,7 +161,7 @@ async def activate(call: Call) -> Reply:
     admitted = await call.parts.accounts.activate(*call.key)
     await call.parts.jobs.enqueue(*(index_job(item) for item in admitted))
     await noted(call, "repository.activate")
-    return Reply(repository_out(await fresh(call)))
+    return Reply((await shown(call, await fresh(call)))[0])
 
 
 async def deactivate(call: Call) -> Reply:
@@ -159,7 +170,7 @@ async def deactivate(call: Call) -> Reply:
     admitted = await call.parts.accounts.promote(call.account_id)
     await call.parts.jobs.enqueue(*(index_job(item) for item in admitted))
     await noted(call, "repository.deactivate")
-    return Reply(repository_out(await fresh(call)))
+    return Reply((await shown(call, await fresh(call)))[0])
 
 
 async def noted(call: Call, action: str, **details: Any) -> None:

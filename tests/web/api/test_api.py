@@ -1,9 +1,14 @@
 """What programs do with the API, one call after the other."""
 
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
 import pytest
 
 from bot.core.principal import Scope
-from tests.web.api.conftest import MY_REPOSITORY, MY_SECOND, OTHER, OTHER_REPOSITORY, REPORTS
+from bot.core.tiers import day_of
+from storage.accounts import Accounts
+from tests.web.api.conftest import MINE, MY_REPOSITORY, MY_SECOND, OTHER, OTHER_REPOSITORY, REPORTS
 
 HERE = f"/v1/repositories/{MY_REPOSITORY}"
 
@@ -32,6 +37,27 @@ async def test_repositories_page_by_page(world):
     second = (await world.get(f"/v1/repositories?limit=1&cursor={first['next']}", key)).json
     assert [item["id"] for item in first["items"] + second["items"]] == [MY_REPOSITORY, MY_SECOND]
     assert second["next"] is None
+
+
+async def test_a_downgrade_says_until_when_what_has_no_room_is_kept(world):
+    owner = await asyncpg.connect(world.settings.database_url)
+    await owner.execute("UPDATE tiers SET repositories = 1, issues = 4 WHERE name = 'free'")
+    await owner.close()
+    key = await world.key()
+    listed = (await world.get("/v1/repositories", key)).json["items"]
+    assert [item["kept_until"] for item in listed] == [None, None]
+    await Accounts(world.database).set_tier(MINE, "free")
+    placed, frozen = (await world.get("/v1/repositories", key)).json["items"]
+    assert (placed["state"], frozen["state"]) == ("active", "inactive")
+    until = datetime.fromisoformat(frozen["kept_until"])
+    assert timedelta(days=29) < until - datetime.now(UTC) < timedelta(days=31)
+    assert frozen["reason"].endswith(f"Its index is kept until {day_of(until)}.")
+    assert placed["kept_until"] == frozen["kept_until"], "its issues beyond the limit are, too"
+    assert (await world.get(f"/v1/repositories/{MY_SECOND}", key)).json == frozen
+    world.clock["ahead"] = timedelta(days=31)
+    assert (await world.get(f"/v1/repositories/{MY_REPOSITORY}", key)).json["kept_until"] is None
+    moved = await world.post(f"/v1/repositories/{MY_SECOND}/deactivate", key)
+    assert (moved.status, moved.json["kept_until"]) == (200, None)
 
 
 async def test_what_is_anothers_is_not_there(world):
