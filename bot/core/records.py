@@ -147,6 +147,7 @@ class Repository:
     override_until: datetime | None = None  # when a "shadow" ends by itself
     public_search: bool = False  # whether anybody may search it, while it is public
     frozen_at: datetime | None = None  # since when it is over the limit with an index
+    surplus_since: datetime | None = None  # when the tier became too small for the issues that it holds
 
     @property
     def full_name(self) -> str:

@@ -49,10 +49,10 @@ async def room_in(accounts: Accounts, issues: Issues, repository: Repository, no
     return room(tier, held, now)
 
 
-def kept_until(repository: Repository, tier: Tier, now: datetime) -> datetime | None:
+def kept_until(repository: Repository, now: datetime) -> datetime | None:
     """Until when something of a repository is kept that the tier has no room for: all of it, or some of its issues."""
     if repository.frozen_at is not None:
         return repository.frozen_at + NOTICE
-    if tier.shrunk_at is not None and noticed(tier, now) and repository.issues_indexed > tier.issues:
-        return tier.shrunk_at + NOTICE
+    if repository.surplus_since is not None and now < repository.surplus_since + NOTICE:
+        return repository.surplus_since + NOTICE
     return None

@@ -2,14 +2,18 @@
 -- One repository of the account.
 SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
        issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search,
-       CASE WHEN over_limit THEN frozen_at END AS frozen_at
+       CASE WHEN over_limit THEN frozen_at END AS frozen_at,
+       (SELECT shrunk_at FROM accounts JOIN tiers ON tiers.name = accounts.tier
+        WHERE accounts.id = repositories.account_id AND issues_indexed > tiers.issues) AS surplus_since
 FROM repositories WHERE account_id = $1 AND id = $2;
 
 -- name: list
 -- All repositories of the account, by name.
 SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
        issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search,
-       CASE WHEN over_limit THEN frozen_at END AS frozen_at
+       CASE WHEN over_limit THEN frozen_at END AS frozen_at,
+       (SELECT shrunk_at FROM accounts JOIN tiers ON tiers.name = accounts.tier
+        WHERE accounts.id = repositories.account_id AND issues_indexed > tiers.issues) AS surplus_since
 FROM repositories WHERE account_id = $1
 ORDER BY lower(owner), lower(name), id;
 
@@ -24,7 +28,9 @@ ORDER BY id LIMIT 1;
 -- By GitHub's id, whosever it is.
 SELECT id, account_id, installation_id, owner, name, private, collection, state, reason, indexed_at, issues_total,
        issues_indexed, revision, threshold, threshold_model, config_notice, override, override_until, public_search,
-       CASE WHEN over_limit THEN frozen_at END AS frozen_at
+       CASE WHEN over_limit THEN frozen_at END AS frozen_at,
+       (SELECT shrunk_at FROM accounts JOIN tiers ON tiers.name = accounts.tier
+        WHERE accounts.id = repositories.account_id AND issues_indexed > tiers.issues) AS surplus_since
 FROM repositories WHERE id = $1;
 
 -- name: set_public_search

@@ -11,14 +11,14 @@ AT = datetime(2026, 11, 25, 23, 30, tzinfo=UTC)
 LATER, OVER = AT + NOTICE - timedelta(seconds=1), AT + NOTICE
 
 
-def tier(shrunk_at=None, *, repositories=3, issues=100):
-    return Tier("free", repositories, issues, 10, shrunk_at)
+def tier(shrunk_at=None, *, repositories=3):
+    return Tier("free", repositories, 100, 10, shrunk_at)
 
 
-def repository(*, frozen_at=None, issues_indexed=0):
+def repository(frozen_at, surplus_since):
     return Repository(
-        1, 2, 3, "o", "r", False, "c", RepositoryState.ACTIVE, None, None, 900, issues_indexed, 0, None, None, None,
-        frozen_at=frozen_at,
+        1, 2, 3, "o", "r", False, "c", RepositoryState.ACTIVE, None, None, 900, 0, 0, None, None, None,
+        frozen_at=frozen_at, surplus_since=surplus_since,
     )  # fmt: skip
 
 
@@ -42,20 +42,18 @@ def test_a_downgrade_takes_no_issue_while_its_notice_runs_and_adds_none(shrunk_a
 
 
 @pytest.mark.parametrize(
-    ("frozen_at", "shrunk_at", "indexed", "now", "expected"),
+    ("frozen_at", "surplus_since", "now", "expected"),
     [
-        (None, None, 900, AT, None),
-        (AT, None, 0, AT, OVER),
-        (AT, AT - timedelta(days=9), 900, AT, OVER),
-        (None, AT, 101, LATER, OVER),
-        (None, AT, 100, LATER, None),
-        (None, AT, 101, OVER, None),
+        (None, None, AT, None),
+        (AT, None, AT, OVER),
+        (AT, None, OVER + timedelta(hours=6), OVER),  # it is there until the day's turn has purged it
+        (AT, AT - timedelta(days=9), AT, OVER),
+        (None, AT, LATER, OVER),
+        (None, AT, OVER, None),
     ],
 )
-def test_until_when_something_is_kept_that_has_no_room(frozen_at, shrunk_at, indexed, now, expected):
-    assert (
-        kept_until(repository(frozen_at=frozen_at, issues_indexed=indexed), tier(shrunk_at), now) == expected
-    )
+def test_until_when_something_is_kept_that_has_no_room(frozen_at, surplus_since, now, expected):
+    assert kept_until(repository(frozen_at, surplus_since), now) == expected
 
 
 @pytest.mark.parametrize(

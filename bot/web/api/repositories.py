@@ -83,14 +83,8 @@ class Queued(Out):
     queued: bool = Field(description="False where the same work waits already.")
 
 
-async def shown(call: Call, *repositories: Repository) -> list[RepositoryOut]:
-    """Repositories of the account as the API shows them."""
-    tier, now = await call.parts.accounts.tier(call.account_id), call.parts.clock()
-    return [repository_out(item, kept_until(item, tier, now)) for item in repositories]
-
-
-def repository_out(repository: Repository, until: datetime | None) -> RepositoryOut:
-    """A repository, and until when what a downgrade left is kept."""
+def repository_out(call: Call, repository: Repository) -> RepositoryOut:
+    """A repository as the API shows it now."""
     return RepositoryOut(
         id=repository.id,
         owner=repository.owner,
@@ -102,7 +96,7 @@ def repository_out(repository: Repository, until: datetime | None) -> Repository
         issues_indexed=repository.issues_indexed,
         issues_left_out=repository.issues_left_out,
         indexed_at=repository.indexed_at,
-        kept_until=until,
+        kept_until=kept_until(repository, call.parts.clock()),
     )
 
 
@@ -128,12 +122,12 @@ async def listed(call: Call) -> Reply:
     ]
     ordered = sorted(wanted, key=place)
     rest = [item for item in ordered if after is None or place(item) > tuple(after)]
-    page = rest[: call.query.limit]
-    more = len(rest) > len(page)
+    shown = rest[: call.query.limit]
+    more = len(rest) > len(shown)
     return Reply(
         Page[RepositoryOut](
-            items=await shown(call, *page),
-            next=call.after(place(page[-1]) if more else None),
+            items=[repository_out(call, item) for item in shown],
+            next=call.after(place(shown[-1]) if more else None),
         )
     )
 
@@ -145,7 +139,7 @@ def place(repository: Repository) -> tuple[str, int]:
 
 async def got(call: Call) -> Reply:
     """`GET /v1/repositories/{repository_id}`."""
-    return Reply((await shown(call, call.repository))[0])
+    return Reply(repository_out(call, call.repository))
 
 
 async def fresh(call: Call) -> Repository:
@@ -161,7 +155,7 @@ async def activate(call: Call) -> Reply:
     admitted = await call.parts.accounts.activate(*call.key)
     await call.parts.jobs.enqueue(*(index_job(item) for item in admitted))
     await noted(call, "repository.activate")
-    return Reply((await shown(call, await fresh(call)))[0])
+    return Reply(repository_out(call, await fresh(call)))
 
 
 async def deactivate(call: Call) -> Reply:
@@ -170,7 +164,7 @@ async def deactivate(call: Call) -> Reply:
     admitted = await call.parts.accounts.promote(call.account_id)
     await call.parts.jobs.enqueue(*(index_job(item) for item in admitted))
     await noted(call, "repository.deactivate")
-    return Reply((await shown(call, await fresh(call)))[0])
+    return Reply(repository_out(call, await fresh(call)))
 
 
 async def noted(call: Call, action: str, **details: Any) -> None:
