@@ -1,10 +1,11 @@
 """Repository rows of one account."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from datetime import datetime
 from typing import Any
 
-from bot.core.records import Repository, RepositoryName, RepositoryState
+from bot.core.records import Repository, RepositoryName, RepositoryState, Wishes
 from bot.core.text import sanitise
 from storage.database import Database
 from storage.queries import load
@@ -50,9 +51,13 @@ class Repositories:
             return None
         return None if found.state is RepositoryState.INACTIVE else found
 
-    async def set_public_search(self, account_id: int, repository_id: int, allowed: bool) -> None:  # noqa: FBT001
-        """Whether anybody may search it without a credential."""
-        await self._write("set_public_search", account_id, repository_id, allowed)
+    async def change_wishes(self, account_id: int, repository_id: int, seen: Wishes, wanted: Wishes) -> bool:
+        """Change what people want of it; False, and nothing changes, where that is not what was seen any more."""
+        values = [item for wishes in (seen, wanted) for item in astuple(wishes)]
+        async with self._database.account(account_id) as connection:
+            return (
+                await connection.fetchval(SQL["change_wishes"], account_id, repository_id, *values) is not None
+            )
 
     async def rename(self, account_id: int, name: RepositoryName) -> None:
         """Owner, name and visibility as GitHub tells them now."""

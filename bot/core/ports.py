@@ -63,6 +63,7 @@ from bot.core.records import (
     Suggestion,
     Tier,
     Vector,
+    Wishes,
 )
 from bot.core.repo_config import ConfigOutcome
 from bot.core.scoring import Whitening
@@ -296,8 +297,8 @@ class Repositories(Protocol):
         """The repository, where it is public, worked on, and its people let anybody search it."""
         ...
 
-    async def set_public_search(self, account_id: int, repository_id: int, allowed: bool) -> None:  # noqa: FBT001
-        """Whether anybody may search it without a credential."""
+    async def change_wishes(self, account_id: int, repository_id: int, seen: Wishes, wanted: Wishes) -> bool:
+        """Change what people want of it; False, and nothing changes, where that is not what was seen any more."""
         ...
 
     async def rename(self, account_id: int, name: RepositoryName) -> None:

@@ -124,6 +124,15 @@ class RepositoryName:
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """What people want of the bot in a repository."""
+
+    override: str | None
+    override_until: datetime | None
+    public_search: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Repository:
     """A repository that an installation can see, keyed by GitHub's numeric id."""
 
@@ -153,6 +162,11 @@ class Repository:
     def full_name(self) -> str:
         """`owner/name`, as in addresses."""
         return f"{self.owner}/{self.name}"
+
+    @property
+    def wishes(self) -> Wishes:
+        """What people want of it."""
+        return Wishes(self.override, self.override_until, self.public_search)
 
     def wish(self, now: datetime) -> str | None:
         """The override that is in force at that time."""

@@ -33,9 +33,12 @@ SELECT id, account_id, installation_id, owner, name, private, collection, state,
         WHERE accounts.id = repositories.account_id AND issues_indexed > tiers.issues) AS surplus_since
 FROM repositories WHERE id = $1;
 
--- name: set_public_search
--- Whether anybody may search it.
-UPDATE repositories SET public_search = $3 WHERE account_id = $1 AND id = $2;
+-- name: change_wishes
+-- What people want of it ($6 to $8), where that is still what was seen ($3 to $5).
+UPDATE repositories SET override = $6, override_until = $7, public_search = $8
+WHERE account_id = $1 AND id = $2 AND override IS NOT DISTINCT FROM $3 AND override_until IS NOT DISTINCT FROM $4
+  AND public_search = $5
+RETURNING id;
 
 -- name: rename
 -- What GitHub calls it now.

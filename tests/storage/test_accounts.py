@@ -17,6 +17,7 @@ from bot.core.records import (
     NewJob,
     RepositoryName,
     RepositoryState,
+    Wishes,
 )
 from bot.core.tiers import DEACTIVATED, over_limit
 from storage.accounts import SQL, Accounts
@@ -234,8 +235,7 @@ async def test_what_is_frozen_for_long_enough_is_emptied_and_stays_listed_in_its
     accounts, repositories, database, downgraded
 ):
     before = await repositories.get(1, 4)
-    await repositories.set_override(1, 4, "shadow")
-    await repositories.set_public_search(1, 4, allowed=True)
+    assert await repositories.change_wishes(1, 4, before.wishes, Wishes("shadow", None, public_search=True))
     await deliver(database, 10, 4)
     other = await deliver(database, 10, 1)
     assert await accounts.overdue(before.frozen_at - timedelta(seconds=1)) == []

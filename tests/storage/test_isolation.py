@@ -29,6 +29,7 @@ from bot.core.records import (
     RepositoryName,
     RepositoryState,
     Suggestion,
+    Wishes,
 )
 from bot.core.scoring import Whitening
 from storage.accounts import Accounts
@@ -203,7 +204,10 @@ CALLS = {
     ("Repositories", "rename"): (lambda s, e: s.rename(OTHER, replace(NAME, name="stolen")), None),
     ("Repositories", "set_state"): (lambda s, e: s.set_state(OTHER, 7, RepositoryState.ACTIVE), None),
     ("Repositories", "set_override"): (lambda s, e: s.set_override(OTHER, 7, "comment"), None),
-    ("Repositories", "set_public_search"): (lambda s, e: s.set_public_search(OTHER, 7, True), None),
+    ("Repositories", "change_wishes"): (
+        lambda s, e: s.change_wishes(OTHER, 7, Wishes(None, None, False), Wishes("comment", None, True)),
+        False,
+    ),
     ("Repositories", "synced_until"): (lambda s, e: s.synced_until(OTHER, 7), None),
     ("Repositories", "synced"): (lambda s, e: s.synced(OTHER, 7, AT), None),
     ("Repositories", "readmit"): (lambda s, e: s.readmit(OTHER, 7, "r"), None),

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 
 from bot.core.indexing import index_job
 from bot.core.principal import Principal, Scope, Source
-from bot.core.records import Repository, RepositoryState, Role
+from bot.core.records import Repository, RepositoryState, Role, Wishes
 from bot.core.tiers import kept_until
 from bot.web.api.call import Call, Parts, Reply, Route
 from bot.web.api.pages import Out, Page, Paging
@@ -199,15 +199,23 @@ async def change_settings(call: Call) -> Reply:
     if wanted.public_search and call.repository.private:
         raise unprocessable(("public_search", "a private repository is not searched without a credential"))
     ensure_fits(wanted, call.parts.clock())
-    ensure_match(call, etag(settings_out(call, call.repository)))
-    if wanted.mode is not None:
-        mode = None if wanted.mode == "auto" else wanted.mode
-        await call.parts.repositories.set_override(*call.key, mode, wanted.shadow_until)
-    if wanted.public_search is not None:
-        await call.parts.repositories.set_public_search(*call.key, wanted.public_search)
+    seen = call.repository
+    ensure_match(call, etag(settings_out(call, seen)))
+    while not await call.parts.repositories.change_wishes(*call.key, seen.wishes, wishes(seen, wanted)):
+        seen = await fresh(call)  # somebody else changed them meanwhile
+        ensure_match(call, etag(settings_out(call, seen)))
     await noted(call, "settings.change", **wanted.model_dump(mode="json", exclude_none=True))
     found = settings_out(call, await fresh(call))
     return Reply(found, {"ETag": etag(found)})
+
+
+def wishes(seen: Repository, wanted: SettingsIn) -> Wishes:
+    """What people want after a change."""
+    override, until = seen.override, seen.override_until
+    if wanted.mode is not None:
+        override, until = None if wanted.mode == "auto" else wanted.mode, wanted.shadow_until
+    allowed = seen.public_search if wanted.public_search is None else wanted.public_search
+    return Wishes(override, until, allowed)
 
 
 def ensure_fits(wanted: SettingsIn, now: datetime) -> None:

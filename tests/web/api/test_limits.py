@@ -49,11 +49,11 @@ async def worlds(postgres, template, model_dir, tmp_path_factory):
         yield first, second
 
 
-async def settled(world, tier="free", repositories=1):
+async def settled(world, tier="free", repositories=1, *, private=True):
     """A new account with repositories and an issue in each; gives its id and their ids."""
     account_id = next(ACCOUNTS)
     ids = [account_id * 1_000 + n for n in range(repositories)]
-    names = [RepositoryName(number, f"org{account_id}", f"r{number}", private=True) for number in ids]
+    names = [RepositoryName(number, f"org{account_id}", f"r{number}", private=private) for number in ids]
     accounts = Accounts(world.database, default_tier=tier)
     await accounts.install(Account(account_id, f"org{account_id}", "Organization", tier), account_id, names)
     for number in ids[:3]:
@@ -230,3 +230,27 @@ async def test_what_failed_may_be_tried_again_under_its_key(worlds):
     assert (await worlds[0].post(f"{path}/activate", key)).status == 200
     answer = await worlds[1].post(f"{path}/reindex", key, headers=headers)
     assert (answer.status, "Idempotency-Replayed" in answer.headers) == (202, False)
+
+
+async def test_of_those_who_saw_the_same_settings_one_changes_them(worlds):
+    """P27: who comes late is told so; without `If-Match` nobody loses what others changed beside them."""
+    account_id, (repository_id, *_) = await settled(worlds[0], "enterprise", private=False)
+    key, path = await worlds[0].key(account_id), f"/v1/repositories/{repository_id}/settings"
+    seen = (await worlds[0].get(path, key)).headers["ETag"]
+
+    async def change(n, body, headers):
+        return await worlds[n % 2].ask("PATCH", path, key, body=body, headers=headers)
+
+    modes = ["shadow", "comment"] * 10
+    answers = await asyncio.gather(
+        *(change(n, {"mode": mode}, {"If-Match": seen}) for n, mode in enumerate(modes))
+    )
+    assert sorted(answer.status for answer in answers) == [200] + [412] * 19
+    assert {answer.code for answer in answers if answer.status == 412} == {"changed"}
+    won = next(answer for answer in answers if answer.status == 200)
+    assert (await worlds[0].get(path, key)).headers["ETag"] == won.headers["ETag"]
+    bodies = [{"mode": "comment"}, {"public_search": True}] * 10
+    answers = await asyncio.gather(*(change(n, body, {}) for n, body in enumerate(bodies)))
+    assert {answer.status for answer in answers} == {200}
+    found = (await worlds[0].get(path, key)).json
+    assert (found["mode"], found["public_search"]) == ("comment", True)
