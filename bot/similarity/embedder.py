@@ -29,6 +29,12 @@ CHUNK = 2
 """Texts in one turn of the worker: an urgent one waits for one turn, and larger turns pad more. Four took over twice as long as two on
 average, and embedded no more texts a second (measured)."""
 
+UNEVEN = 2
+"""How many times as long the longest text of a turn may be as its shortest."""
+
+READ = 4 * MAX_TOKENS
+"""Characters of a text of which the model reads no more, or little more."""
+
 HELD = 0.15
 """Seconds after an urgent turn in which no other one begins: whoever has the vectors goes on to rank, and wants the cores for it."""
 
@@ -85,9 +91,7 @@ class Embedder:
         Raises ArithmeticError where the model yields something that is not a unit vector.
         """
         result = np.empty((len(texts), DIMENSION), np.float32)
-        # Texts of about one length share a batch, because all of a batch are padded to its longest.
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
+        chunks = chunks_of([len(text) for text in texts])
         turns = [self._submit([sanitise(texts[i]) for i in chunk], urgent=urgent) for chunk in chunks]
         try:
             for chunk, turn in zip(chunks, turns, strict=True):
@@ -149,6 +153,21 @@ class Embedder:
         if vectors.shape != (len(texts), DIMENSION) or not np.all(np.abs(lengths - 1) <= TOLERANCE):
             raise ArithmeticError("the embedding model yields something that is not a unit vector")
         return vectors
+
+
+def chunks_of(lengths: Sequence[int]) -> list[list[int]]:
+    """Which texts share a turn, by their lengths in characters: those of about one, since all are padded to the longest.
+
+    A title beside its long text would cost as much as the text once more.
+    """
+    chunks: list[list[int]] = []
+    shortest = 0
+    for length, index in sorted((min(length, READ), index) for index, length in enumerate(lengths)):
+        if not chunks or len(chunks[-1]) == CHUNK or length > UNEVEN * shortest:
+            chunks.append([])
+            shortest = length
+        chunks[-1].append(index)
+    return chunks
 
 
 def open_session(onnx: Path, threads: int) -> onnxruntime.InferenceSession:

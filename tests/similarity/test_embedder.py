@@ -11,7 +11,7 @@ import pytest
 
 from bot.core.errors import BotError
 from bot.similarity import embedder as module
-from bot.similarity.embedder import CHUNK, MAX_TOKENS, Embedder
+from bot.similarity.embedder import CHUNK, MAX_TOKENS, READ, Embedder, chunks_of
 from bot.similarity.model import ensure
 
 
@@ -232,3 +232,26 @@ def test_the_runtime_reports_nothing_and_keeps_no_device_id(tmp_path):
         check=True,
     )
     assert (done.stderr, list(tmp_path.iterdir())) == (b"", [])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "chunks"),
+    [
+        ([], []),
+        ([60, 900], [[0], [1]]),  # a title is not padded to its text
+        ([900, 60], [[1], [0]]),
+        ([60, 120], [[0, 1]]),
+        ([60, 121], [[0], [1]]),
+        ([READ, 50 * READ], [[0, 1]]),  # of both the model reads as much
+        ([5, 5, 5, 90, 90], [[0, 1], [2], [3, 4]]),
+        ([0, 0, 1], [[0, 1], [2]]),
+    ],
+)
+def test_texts_of_about_one_length_share_a_turn(lengths, chunks):
+    assert chunks_of(lengths) == chunks
+
+
+async def test_a_title_has_the_same_vector_beside_its_text_and_alone(embedder):
+    texts = ["It crashes", "It crashes whenever the parser meets an empty line. " * 30]
+    together, alone = await embedder.embed(texts), [await embedder.embed([text]) for text in texts]
+    assert np.abs(together - np.concatenate(alone)).max() < 1e-5
