@@ -22,6 +22,7 @@ from yarl import URL
 from bot.core.api_keys import mint
 from bot.core.records import Account, InstallationState, RepositoryName
 from bot.logs import configure
+from bot.web import legacy
 from bot.web.api.problems import Problem
 from bot.web.api.routes import ROUTES
 from bot.web.tokens import key_id
@@ -88,7 +89,7 @@ async def asked(world, path, value="", method="GET", text=None):
     if method != "GET":
         given.append(("Content-Type", "application/json"))
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return await send(world, method, path, given, None if method == "GET" else data)
+    return await send(world, method, path, given, None if method == "GET" else io.BytesIO(data))
 
 
 def ensure(answer, status, code):
@@ -648,3 +649,86 @@ WRITES = [
     ("PATCH", "/v1/repositories/71001/settings", {"mode": "shadow"}), ("POST", "/v1/keys", {"name": "k", "scope": "read"}), ("POST", "/v1/token", {}),
     ("POST", "/v1/account/delete-data", {"confirm": "sleepy"}),
 ]  # fmt: skip
+
+
+# --- the parent's addresses
+
+LEGACY = [route for route in legacy.ROUTES if route.body is not None]
+NAMES = [
+    "",
+    " ",
+    "\x00",
+    "a/b",
+    "..",
+    "octo\n",
+    "\u0130",
+    "\U0001f600",
+    "o" * 5_000,
+    "%00",
+    "'; DROP TABLE issues --",
+]
+
+
+def ensure_detail(answer, status):
+    """Fails where an error has not the parent's shape."""
+    assert answer.status == status, answer.raw
+    assert set(answer.json) == {"detail"}
+    if status == 422:
+        assert all(set(item) == {"loc", "msg", "type"} for item in answer.json["detail"])
+
+
+@pytest.mark.parametrize("route", LEGACY, ids=lambda route: route.path)
+async def test_a_body_that_is_none_where_the_parents_clients_ask(world, route):
+    for value in [
+        *NO_JSON,
+        *NO_BODIES,
+        {"owner": "octo"},
+        {"owner": 1, "repo": None},
+        {"owner": ["a"], "repo": {}},
+    ]:
+        ensure_detail(await asked(world, route.path, value, "POST"), 422)
+    for name in NAMES:
+        body = {"owner": name, "repo": "app", "issue_number": 1}
+        ensure_detail(await asked(world, route.path, body, "POST"), 404)
+    body = json.dumps({"owner": "o\ud800", "repo": "app", "issue_number": 1}).encode()
+    assert (await asked(world, route.path, body, "POST")).status in (404, 422)
+    ensure_detail(await asked(world, route.path, b" " * 1_048_577, "POST"), 413)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"issue_number": 0}, 404), ({"issue_number": -1}, 404), ({"issue_number": 2**63}, 404), ({"issue_number": 10**400}, 404),
+        ({"issue_number": "seven"}, 422), ({"issue_number": 1.5}, 422), ({"issue_number": None}, 422), ({"issue_number": 7, "top_k": 0}, 422),
+        ({"issue_number": 7, "top_k": 51}, 422), ({"issue_number": 7, "min_similarity": -0.1}, 422), ({"issue_number": 7, "min_similarity": 1.1}, 422),
+        ({"issue_number": 7, "min_similarity": "nan"}, 422), ({"issue_number": "7"}, 200), ({"issue_number": 7, "unknown": 1}, 200),
+    ],
+)  # fmt: skip
+async def test_values_where_the_parents_clients_ask(world, body, status):
+    answer = await asked(world, "/find_similar", {"owner": "octo", "repo": "app"} | body, "POST")
+    if status == 200:
+        assert answer.status == 200
+    else:
+        ensure_detail(answer, status)
+
+
+@pytest.mark.parametrize(
+    "path", ["%00/app", "octo/%00", "octo/%F0%9F%98%80", "..%2F../app", "octo/" + "r" * 5_000]
+)
+async def test_paths_where_the_parents_clients_ask(world, path):
+    given = {"Authorization": f"Bearer {world.key_text}", "X-Client": "10.3.0.2"}
+    url = URL(f"{world.url}/discussions_metrics/{path}", encoded=True)
+    async with world.session.get(url, headers=given) as response:
+        ensure_detail(Answer(response.status, response.headers, await response.read()), 404)
+    weeks = ["0", "53", "-1", "x", "", "1.5", "NaN", "9" * 5_000]
+    for value in weeks:
+        ensure_detail(await asked(world, f"/discussions_metrics/octo/app?weeks_back={value}"), 422)
+
+
+@pytest.mark.parametrize("route", legacy.ROUTES, ids=lambda route: f"{route.method} {route.path}")
+async def test_no_credential_where_the_parents_clients_ask(world, route):
+    path = route.path.format(owner="octo", repo="app")
+    for given in ([], [("Authorization", "Bearer djv_x")], [("Authorization", "Basic x")]):
+        answer = await send(world, route.method, path, given)
+        ensure_detail(answer, 401)
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
