@@ -56,7 +56,8 @@ class Repositories:
         values = [item for wishes in (seen, wanted) for item in astuple(wishes)]
         async with self._database.account(account_id) as connection:
             return (
-                await connection.fetchval(SQL["change_wishes"], account_id, repository_id, *values) is not None
+                await connection.fetchval(SQL["change_wishes"], account_id, repository_id, *values)
+                is not None
             )
 
     async def rename(self, account_id: int, name: RepositoryName) -> None:

@@ -21,7 +21,7 @@ async def end_notices(ctx: Context) -> None:
         tier = await services.accounts.tier(account_id)
         if tier.shrunk_at is not None and tier.shrunk_at <= before:
             kept = await services.repositories.list(account_id)
-            await services.jobs.enqueue(*(trim_job(item) for item in kept if item.frozen_at is None))
+            await services.jobs.enqueue(*(trim_job(item) for item in kept))
             await services.accounts.end_notice(account_id, before)
     await services.periodic.done("end_notices")
 

@@ -117,7 +117,7 @@ RETURNING id;
 
 -- name: fit
 -- Repositories over the limit that fit now, oldest first. Only under the account's lock.
-UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false, frozen_at = NULL
+UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false
 WHERE account_id = $1 AND id IN (
     SELECT id FROM repositories WHERE account_id = $1 AND over_limit
     ORDER BY added_at, id
@@ -152,12 +152,12 @@ SELECT id FROM repositories WHERE account_id = $1 AND state <> 'inactive';
 
 -- name: deactivate
 -- Nothing is done there until people activate it.
-UPDATE repositories SET state = 'inactive', reason = $3, over_limit = false, deactivated = true, frozen_at = NULL
+UPDATE repositories SET state = 'inactive', reason = $3, over_limit = false, deactivated = true
 WHERE account_id = $1 AND id = $2;
 
 -- name: activate
 -- To be indexed, whatever it was inactive for.
-UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false, deactivated = false, frozen_at = NULL
+UPDATE repositories SET state = 'pending', reason = NULL, over_limit = false, deactivated = false
 WHERE account_id = $1 AND id = $2;
 
 -- name: to_index

@@ -47,7 +47,7 @@ UPDATE repositories SET owner = $3, name = $4, private = $5 WHERE account_id = $
 -- name: set_state
 -- Move to a state. What is over the tier's limit is let in by the account's count alone, never from here, and what people
 -- deactivated stays as it is.
-UPDATE repositories SET state = $3, reason = $4, over_limit = false, frozen_at = NULL
+UPDATE repositories SET state = $3, reason = $4, over_limit = false
 WHERE account_id = $1 AND id = $2 AND ($3 = 'inactive' OR NOT over_limit) AND NOT deactivated;
 
 -- name: readmit

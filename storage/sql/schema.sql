@@ -162,7 +162,7 @@ CREATE TABLE repositories (
     override_until timestamptz,
     deactivated boolean NOT NULL DEFAULT false, -- by people, and activated by people alone: no event lets it in
     public_search boolean NOT NULL DEFAULT false, -- whether anybody may search it, while it is public
-    frozen_at timestamptz, -- since when it is over the limit with an index, which is purged 30 days later
+    frozen_at timestamptz, -- while it is over the limit: since when it is so with an index, which is purged 30 days later
     UNIQUE (id, account_id),
     CHECK ((state = 'inactive') = (reason IS NOT NULL)),
     CHECK (state = 'inactive' OR NOT over_limit),

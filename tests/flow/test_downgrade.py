@@ -157,6 +157,16 @@ async def test_the_next_issue_after_the_notice_trims_where_nothing_else_did(stag
     assert (await stage.count(), records(stage, (await stage.row()).collection)) == (4, 4)
 
 
+async def test_what_is_frozen_has_its_own_notice(stage):
+    second = await two(stage)
+    await stage.report_again(1, repository=second)
+    await tier(stage, "free")
+    async with stage.database.system() as connection:
+        await connection.execute("UPDATE accounts SET shrunk_at = shrunk_at - $1::interval", OVER)
+    await end_notices(stage, ahead=None)
+    assert await stage.count(second) == 5
+
+
 async def test_a_downgrade_while_the_trimming_waits_begins_a_new_notice(stage):
     await stage.install(stage.new_repository())
     await tier(stage, "free")

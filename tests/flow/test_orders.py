@@ -27,6 +27,7 @@ from handlers.following import ARCHIVED
 from handlers.purging import follow_job
 from handlers.tasks.follow_installation import follow_installation
 from storage import embedded
+from storage.issues import Issues
 
 from .conftest import UNPACED
 
@@ -116,7 +117,9 @@ async def build(stack, postgres, template, folder, model_dir):
     session = await stack.enter_async_context(aiohttp.ClientSession())
     base = await stack.enter_async_context(bot.app.open_base(chosen, options, may_migrate=False))
     client = bot.app.open_github(chosen.github, options, session)
-    services = await stack.enter_async_context(bot.app.open_services(base, client))
+    issues = Issues(base.database)
+    similarity, _ = await stack.enter_async_context(bot.app.open_similarity(base, issues))
+    services = await bot.app.services_of(base, similarity, client)
     return github, app, services
 
 
