@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import date, datetime
 from typing import Annotated, Literal
 
+import structlog
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
@@ -14,6 +15,8 @@ from bot.web.api.call import Call, Reply, Route
 from bot.web.api.pages import Out, Page, Paging
 from bot.web.api.problems import not_found, unprocessable
 from bot.web.api.reading import Query, Schema
+
+log = structlog.get_logger()
 
 TAG = "account"
 
@@ -164,10 +167,18 @@ async def export(call: Call) -> web.StreamResponse:
     first = await anext(lines, b"")  # what fails at once is told as a problem, not in the middle of a file
     call.prepare(response)
     await response.prepare(call.request)
-    await response.write(first)
-    async for line in lines:
-        await response.write(line)
-    await response.write_eof()
+    try:
+        await response.write(first)
+        async for line in lines:
+            await response.write(line)
+    except ConnectionError:  # the client went
+        return response
+    except (
+        Exception
+    ):  # what was sent cannot be taken back: an end in the middle is all that still tells of it
+        log.exception("answer_broke_off")
+        if call.request.transport is not None:
+            call.request.transport.abort()
     return response
 
 

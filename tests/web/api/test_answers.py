@@ -206,3 +206,21 @@ async def test_every_error_of_ours_is_tried():
         item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, errors.BotError)
     }
     assert known == {type(error) for error, _, _ in ERRORS if isinstance(error, errors.BotError)}
+
+
+async def test_an_export_that_breaks_off_does_not_look_whole(world):
+    """What was sent cannot be taken back: the connection ends in the middle, which clients tell as an error."""
+    owner = await asyncpg.connect(world.settings.database_url)
+    await owner.execute("ALTER TABLE suggestions RENAME TO away")
+    try:
+        with capture_logs() as logs:
+            given = {"Authorization": f"Bearer {await world.key()}"}
+            async with world.session.get(f"{world.url}/v1/export", headers=given) as response:
+                assert response.status == 200
+                with pytest.raises(aiohttp.ClientPayloadError):
+                    await response.read()
+    finally:
+        await owner.execute("ALTER TABLE away RENAME TO suggestions")
+        await owner.close()
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["answer_broke_off"]
+    assert b'"kind":"issue"' in (await world.get("/v1/export", await world.key())).raw
