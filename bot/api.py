@@ -47,6 +47,10 @@ class Search:
             raise SearchUnavailableError("the model is being loaded")
         return self.loaded
 
+    def unload(self) -> None:
+        """It is being closed."""
+        self.loaded = None
+
 
 class NoWorkflows:
     """Where nobody said what a workflow's token has to be made for."""

@@ -457,6 +457,9 @@ async def live(
         similarity, collections = opened
         base.checks["chroma"] = answering(collections.ping)
         search.loaded = similarity
+        # aiohttp remembers applications beyond their end, and with them all that their routes reach.
+        stack.callback(base.checks.pop, "chroma")
+        stack.callback(search.unload)
         if jobs and github is not None:
             await work(base, similarity, github, stop)
         else:

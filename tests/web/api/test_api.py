@@ -5,10 +5,19 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from bot.core.errors import SearchUnavailableError
 from bot.core.principal import Scope
 from bot.core.tiers import day_of
 from storage.accounts import Accounts
-from tests.web.api.conftest import MINE, MY_REPOSITORY, MY_SECOND, OTHER, OTHER_REPOSITORY, REPORTS
+from tests.web.api.conftest import (
+    MINE,
+    MY_REPOSITORY,
+    MY_SECOND,
+    OTHER,
+    OTHER_REPOSITORY,
+    REPORTS,
+    serve_world,
+)
 
 HERE = f"/v1/repositories/{MY_REPOSITORY}"
 
@@ -182,7 +191,7 @@ async def test_export_and_deletion(world):
     assert (await world.get(f"{HERE}/issues", key)).json["items"] == []
     there = await world.key(OTHER)
     assert len((await world.get(f"/v1/repositories/{OTHER_REPOSITORY}/issues", there)).json["items"]) == len(
-        REPORTS
+        REPORTS, serve_world
     )
     assert (await world.post(f"{HERE}/activate", key)).json["state"] == "pending"
 
@@ -210,3 +219,12 @@ async def test_the_document_and_its_page(world):
 async def test_what_there_is_to_read(world, path):
     answer = await world.get(path, await world.key())
     assert answer.status == (404 if path.endswith("backtest") else 200), answer.raw
+
+
+async def test_a_process_that_ended_holds_no_model(postgres, template, model_dir, tmp_path):
+    async with serve_world(postgres, template, model_dir, tmp_path) as world:
+        search = world.process.search
+        assert search.loaded is not None
+    assert search.loaded is None
+    with pytest.raises(SearchUnavailableError):
+        search.get()
