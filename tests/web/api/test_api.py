@@ -191,7 +191,7 @@ async def test_export_and_deletion(world):
     assert (await world.get(f"{HERE}/issues", key)).json["items"] == []
     there = await world.key(OTHER)
     assert len((await world.get(f"/v1/repositories/{OTHER_REPOSITORY}/issues", there)).json["items"]) == len(
-        REPORTS, serve_world
+        REPORTS
     )
     assert (await world.post(f"{HERE}/activate", key)).json["state"] == "pending"
 
