@@ -325,6 +325,16 @@ async def test_i05_the_last_holds_where_rows_are_far_apart(run, installed):
         assert (await kept(installed))[1].title == "last"
 
 
+async def test_after_a_downgrade_an_import_takes_the_place_of_others_and_lets_nothing_else_go(run, installed):
+    await enterprise(installed)
+    await run(rows(*range(1, 121)))
+    await Accounts(installed).set_tier(OCTO, "free")
+    text, _ = await run(rows(121, 122), apply=False)
+    assert "  2 issues have no room" in text
+    await run(rows(121, 122))
+    assert len(await kept(installed)) == 120
+
+
 async def test_i06_names_that_are_paths_are_refused(run, installed):
     items = [
         as_value(record(1)) | {"id": "../../etc/passwd/issues/1"},
