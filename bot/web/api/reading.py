@@ -108,10 +108,16 @@ def json_from(raw: bytes) -> Any:
         if is_deeper(raw, MAX_DEPTH):
             raise ApiError(400, "malformed", "the body is nested too deeply")
         return json.loads(
-            raw.decode(), parse_constant=refuse_number, parse_float=finite, object_pairs_hook=once
+            raw.decode(), parse_constant=refuse_number, parse_float=number, object_pairs_hook=once
         )
     except (ValueError, RecursionError):
         raise ApiError(400, "malformed", "the body is not JSON") from None
+
+
+def number(text: str) -> float:
+    """A number with a fraction or exponent; 1.0 is the integer 1, as JSON Schema has it. Raises ValueError where it is too large."""
+    value = finite(text)
+    return int(value) if value.is_integer() else value
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

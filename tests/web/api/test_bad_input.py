@@ -390,7 +390,7 @@ WRONG = [
     ("createKey", {"name": "", "scope": "read"}), ("createKey", {"name": "n" * 101, "scope": "read"}), ("createKey", {"name": "n", "scope": "owner"}),
     ("createKey", {"name": "n", "scope": 3}), ("createKey", {"name": "n", "scope": "read", "repository_id": 0}),
     ("createKey", {"name": "n", "scope": "read", "repository_id": 2**63}), ("createKey", {"name": "n", "scope": "read", "repository_id": True}),
-    ("createKey", {"name": "n", "scope": "read", "repository_id": 1.0}), ("createKey", {"name": "\x00\x07", "scope": "read"}),
+    ("createKey", {"name": "n", "scope": "read", "repository_id": 1.5}), ("createKey", {"name": "\x00\x07", "scope": "read"}),
     ("createKey", {"name": "n", "scope": "read", "expires_at": "tomorrow"}), ("createKey", {"name": "n", "scope": "read", "expires_at": 1}),
     ("createKey", {"name": "n", "scope": "read", "expires_at": "2001-01-01T00:00:00Z"}),
     ("createKey", {"name": "n", "scope": "read", "expires_at": "2999-01-01T00:00:00"}),
@@ -435,6 +435,14 @@ async def test_text_that_says_little_is_searched_all_the_same(world, text):
     answer = await asked(world, f"{HERE}/similar", {"title": text, "body": text * 60}, "POST")
     assert answer.status == 200, answer.raw
     assert answer.json["searched"] == 10
+
+
+async def test_an_integer_may_be_written_with_a_fraction_of_nothing(world):
+    """As JSON Schema has it, and so the description."""
+    answer = await asked(world, "/v1/token", b'{"repository_id": %d.0}' % MY_REPOSITORY, "POST")
+    assert (answer.status, answer.json["repository_id"]) == (200, MY_REPOSITORY)
+    answer = await asked(world, f"{HERE}/similar", b'{"title": "a", "limit": 2e0, "min_chance": 0.0}', "POST")
+    assert answer.status == 200
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from bot.web.api import gate
 from bot.web.api.routes import ROUTES
 from tests.web.api.conftest import MINE, limits, serve_world
 
-EXAMPLES, SEED = os.environ.get("SCHEMATHESIS_EXAMPLES", "4"), os.environ.get("SCHEMATHESIS_SEED")
+EXAMPLES, SEED = os.environ.get("SCHEMATHESIS_EXAMPLES", "8"), os.environ.get("SCHEMATHESIS_SEED")
 """Cases of each operation beside those that are always tried, the same each time; by hand there are more, and others."""
 
 
