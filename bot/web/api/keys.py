@@ -11,7 +11,7 @@ from bot.core.principal import Scope
 from bot.web.api.call import Call, Reply, Route
 from bot.web.api.pages import Out
 from bot.web.api.problems import not_found, unprocessable
-from bot.web.api.reading import Schema
+from bot.web.api.reading import Schema, lies_ahead
 
 TAG = "keys"
 
@@ -84,9 +84,7 @@ async def listed(call: Call) -> Reply:
 async def add(call: Call) -> Reply:
     """`POST /v1/keys`. Raises QuotaError, and MissingError for a repository that is not the account's."""
     wanted: KeyIn = call.body
-    if wanted.expires_at is not None and (
-        wanted.expires_at.tzinfo is None or wanted.expires_at <= call.parts.clock()
-    ):
+    if wanted.expires_at is not None and not lies_ahead(wanted.expires_at, call.parts.clock()):
         raise unprocessable(("expires_at", "it has to lie ahead, with a time zone"))
     if not (name := wanted.name.strip()) or not name.isprintable():
         raise unprocessable(("name", "it has to have printable characters, and no others"))

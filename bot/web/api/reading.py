@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from datetime import MAXYEAR, datetime
 from typing import Any, TypeVar
 
 from aiohttp import ClientError, web
@@ -126,6 +127,11 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key stands twice")
     return found
+
+
+def lies_ahead(moment: datetime, now: datetime) -> bool:
+    """Whether a moment has a time zone, is to come, and is one in UTC too: behind the last year there is none."""
+    return moment.tzinfo is not None and moment.year < MAXYEAR and moment > now
 
 
 def body_of(value: Any, schema: type[M]) -> M:

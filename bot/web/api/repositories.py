@@ -13,7 +13,7 @@ from bot.core.tiers import kept_until
 from bot.web.api.call import Call, Parts, Reply, Route
 from bot.web.api.pages import Out, Page, Paging
 from bot.web.api.problems import ApiError, not_found, unprocessable
-from bot.web.api.reading import Schema
+from bot.web.api.reading import Schema, lies_ahead
 
 TAG = "repositories"
 
@@ -223,10 +223,10 @@ def ensure_fits(wanted: SettingsIn, now: datetime) -> None:
     end = wanted.shadow_until
     if end is None:
         return
-    if wanted.mode != "shadow" or end.tzinfo is None:
-        raise unprocessable(("shadow_until", "it needs a time zone, and mode: shadow beside it"))
-    if end <= now:
-        raise unprocessable(("shadow_until", "this lies in the past"))
+    if wanted.mode != "shadow":
+        raise unprocessable(("shadow_until", "it needs mode: shadow beside it"))
+    if not lies_ahead(end, now):
+        raise unprocessable(("shadow_until", "it has to lie ahead, with a time zone"))
 
 
 def ensure_match(call: Call, current: str) -> None:

@@ -12,10 +12,9 @@ RULES = {
     (422, "invalid"): {
         "this is not the account's login",
         "it has to lie ahead, with a time zone",
-        "this lies in the past",
         "it has to have printable characters, and no others",
         "an issue is no duplicate of itself",
-        "it needs a time zone, and mode: shadow beside it",
+        "it needs mode: shadow beside it",
         "to confirm needs the issue that it duplicates",
     },
 }
