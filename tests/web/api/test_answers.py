@@ -13,12 +13,13 @@ from structlog.testing import capture_logs
 
 from bot.api import Search, parts_of
 from bot.core import errors
+from bot.web import legacy
 from bot.web.api.call import Route
 from bot.web.api.pipeline import handler_of
 from bot.web.api.problems import Problem
 from bot.web.api.routes import ROUTES
 from bot.web.server import application
-from tests.web.api.conftest import MY_REPOSITORY, OTHER_REPOSITORY, Answer, serve_world
+from tests.web.api.conftest import MY_REPOSITORY, MY_SECOND, OTHER_REPOSITORY, Answer, serve_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -224,3 +225,45 @@ async def test_an_export_that_breaks_off_does_not_look_whole(world):
         await owner.close()
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["answer_broke_off"]
     assert b'"kind":"issue"' in (await world.get("/v1/export", await world.key())).raw
+
+
+async def test_without_the_database_every_route_says_so(world):
+    key = await world.key()
+    gone = await asyncpg.create_pool(world.settings.database_url, min_size=0)
+    await gone.close()
+    whole, world.database._pool = world.database._pool, gone
+    try:
+        for route in ROUTES:
+            path = re.sub(r"{(\w+)}", lambda match: VALUES[match[1]], route.path)
+            answer = await world.ask(route.method, f"/v1{path}", key, body={} if route.body else None)
+            ensure_problem(answer, 503, "unavailable")
+        ensure_problem(await world.get("/v1/openapi.json"), 503, "unavailable")
+        for route in legacy.ROUTES:
+            path = route.path.format(owner="octo", repo="app")
+            answer = await world.ask(route.method, path, key, body={} if route.body else None)
+            assert (answer.status, set(answer.json), "Retry-After" in answer.headers) == (
+                503,
+                {"detail"},
+                True,
+            )
+            ensure_guarded(answer)
+        assert [(await world.get(path)).status for path in ("/healthz", "/health", "/docs")] == [200] * 3
+    finally:
+        world.database._pool = whole
+
+
+async def test_without_the_model_the_rest_still_answers(world):
+    key, search = await world.key(), world.process.search
+    loaded, search.loaded = search.loaded, None
+    here = f"/v1/repositories/{MY_SECOND}"
+    try:
+        for method, path, body in (
+            ("POST", "similar", {"title": "a crash"}),
+            ("GET", "issues/7/similar", None),
+            ("GET", "duplicates", None),
+        ):
+            ensure_problem(await world.ask(method, f"{here}/{path}", key, body=body), 503, "unavailable")
+        for path in ("issues", "status", "settings", "suggestions", "outcomes"):
+            assert (await world.get(f"{here}/{path}", key)).status == 200
+    finally:
+        search.loaded = loaded
