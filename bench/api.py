@@ -170,6 +170,8 @@ async def run_gate(*, quick: bool) -> Result:
                     await tenants.called(free, 0)
                     await tenants.called(busy, FULL - CALLS)
 
+                # A process that serves has its connections, and each of them its statements.
+                await hear(gate_parties(port, groups, 1), connections=CONNECTIONS, block=each)
                 for way in WAYS:
                     await fill()
                     parties = gate_parties(port, groups, way.calls)
