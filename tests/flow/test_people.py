@@ -43,9 +43,9 @@ async def town(open_stage):
     for login, role in (("memo", "member"), ("olga", "admin")):
         stage.github.join(stage.public.owner, login, role)
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as stage.session:
-        stage.tokens = {}
+        stage.tokens, stage.people = {}, {}
         for login in (*PEOPLE, "memo", "olga"):
-            person = Person(stage, stage.session, login)
+            person = stage.people[login] = Person(stage, stage.session, login)
             await person.sign_in()
             stage.tokens[login] = await person.token()
         yield stage
@@ -103,3 +103,29 @@ async def test_a_repository_that_somebody_may_not_see_is_not_there(town):
             ]
             assert answers[0] == answers[1], (login, route.name)
             assert answers[0][0] == 404, (login, route.name)
+
+
+async def test_an_account_that_somebody_does_not_reach_is_not_there(town):
+    """For a signed-in browser, too: whether `cat` uses the App is nobody else's business."""
+    vault = town.github.create_repository("cat", "vault", private=True)
+    town.github.install(town.app, vault.owner, [vault])
+    await town.indexed(vault)
+    for login in ("rita", "olga"):
+        answers = [
+            await town.people[login].go("POST", "/v1/token", body={"account": account})
+            for account in ("cat", "nobody-of-that-name")
+        ]
+        assert [status for status, _, _ in answers] == [404, 404]
+        told = [{**told, "request_id": ""} for _, _, told in answers]
+        assert told[0] == told[1]
+
+
+async def test_a_cookie_is_no_credential_of_the_api_and_not_for_other_sites(town):
+    rita = town.people["rita"]
+    for path in ("/v1/account", "/v1/repositories", f"/v1/repositories/{town.public.id}"):
+        status, _, told = await rita.go("GET", path)
+        assert (status, told["code"]) == (401, "unauthenticated")
+    status, _, told = await rita.go(
+        "POST", "/v1/token", {"Origin": "https://evil.example"}, {"account": "octo"}
+    )
+    assert (status, told["code"]) == (403, "cross_origin")
