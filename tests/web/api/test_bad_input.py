@@ -465,9 +465,9 @@ FORMATS = [
     ({"Content-Type": "text/plain"}, TITLE, 415), ({"Content-Type": "application/x-www-form-urlencoded"}, TITLE, 415),
     ({"Content-Type": "application/json; charset=utf-16"}, TITLE, 415), ({"Content-Type": "application/json; charset=latin-1"}, TITLE, 415),
     ({"Content-Type": "multipart/form-data; boundary=x"}, TITLE, 415), ({"Content-Type": ""}, TITLE, 415), ({"Content-Type": ";;;="}, TITLE, 415),
-    ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, gzip.compress(TITLE), 415),
+    ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, gzip.compress(TITLE, mtime=0), 415),
     ({"Content-Type": "application/json", "Content-Encoding": "identity"}, TITLE, 415),
-    ({"Content-Type": "application/json"}, gzip.compress(TITLE), 400),
+    ({"Content-Type": "application/json"}, gzip.compress(TITLE, mtime=0), 400),
     ({"Content-Type": "application/json"}, b'{"title": "' + b"x" * 1_048_564 + b'"}', 413),
     ({"Content-Type": "application/json; charset=UTF-8"}, TITLE, 200),
 ]  # fmt: skip
