@@ -137,6 +137,17 @@ async def repository_for(parts: Parts, principal: Principal, repository_id: int,
     return repository
 
 
+async def searchable(parts: Parts, principal: Principal, repository_id: int, role: Role) -> Repository:
+    """As `repository_for`, and a repository that anybody may search for whoever has some other credential."""
+    try:
+        return await repository_for(parts, principal, repository_id, role)
+    except ApiError as error:
+        found = await parts.repositories.open_to_all(repository_id) if error.status == 404 else None
+        if found is None:
+            raise
+        return found
+
+
 async def public_repository(parts: Parts, repository_id: int) -> Repository:
     """A repository that anybody may search. Raises ApiError 401 for every other one, whether it exists or not."""
     repository = await parts.repositories.open_to_all(repository_id)

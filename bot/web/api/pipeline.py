@@ -127,7 +127,8 @@ async def authorise(
             await gate.ensure_account(parts, principal, route.scope)
         return principal, None
     role = route.role or ROLES[route.scope]
-    return principal, await gate.repository_for(parts, principal, values["repository_id"], role)
+    look_up = gate.searchable if route.anonymous else gate.repository_for
+    return principal, await look_up(parts, principal, values["repository_id"], role)
 
 
 def sent(route: Route, reply: Reply | web.StreamResponse) -> web.StreamResponse:

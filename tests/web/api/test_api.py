@@ -149,7 +149,11 @@ async def test_a_public_repository_may_be_searched_by_anybody(world):
     assert (await world.post(f"{HERE}/similar", None, text)).status == 401
     assert (await world.ask("PATCH", f"{HERE}/settings", key, body={"public_search": True})).status == 200
     assert (await world.post(f"{HERE}/similar", None, text)).status == 200
+    there = await world.key(OTHER, scope=Scope.READ)
+    assert (await world.post(f"{HERE}/similar", there, text)).status == 200
+    assert (await world.get(f"{HERE}/issues", there)).status == 404
     private = f"/v1/repositories/{MY_SECOND}"
+    assert (await world.post(f"{private}/similar", there, text)).status == 404
     assert (await world.ask("PATCH", f"{private}/settings", key, body={"public_search": True})).status == 422
     statuses = [(await world.post(f"{HERE}/similar", None, text)).status for _ in range(12)]
     assert statuses[-1] == 429
