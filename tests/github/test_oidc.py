@@ -83,7 +83,7 @@ async def test_a_workflow_is_known_by_its_repositorys_id(work):
 
 
 OVER = int(time.time()) - 31
-SOON = int(time.time()) + 120
+SOON = int(time.time()) + 86_400
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,10 @@ def another_key():
     "changes",
     [
         pytest.param({"exp": int(time.time()) - 5}, id="over"),
-        pytest.param({"exp": int(time.time()) + 3_600}, id="too-long"),
+        pytest.param({"exp": int(time.time()) + 86_400}, id="too-long"),
         pytest.param({"exp": None}, id="endless"),
         pytest.param({"iat": None}, id="no-start"),
-        pytest.param({"iat": int(time.time()) + 300}, id="not-yet"),
+        pytest.param({"iat": int(time.time()) + 86_400}, id="not-yet"),
         pytest.param({"iss": None}, id="nobody"),
         pytest.param({"iss": "5"}, id="another-app"),
         pytest.param({"iss": "deja-view"}, id="a-name"),
