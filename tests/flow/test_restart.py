@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-import shutil
 import signal
 import sqlite3
 import sys
@@ -24,6 +23,7 @@ from bot.settings import load
 from storage import embedded
 from storage.database import Database
 from tests.chroma_server import free_port, start_server
+from tests.files import take_away
 
 from .conftest import REPORTS, UNPACED, Stage
 
@@ -250,12 +250,6 @@ def test_a_server_that_cannot_be_started_now_is_tried_again_later(tmp_path):
     with capture_logs() as logs:
         bot.app.start_again(tmp_path / "file" / "data")  # as where the disk is full: an error of the system
     assert [line["event"] for line in logs] == ["postgresql_not_started"]
-
-
-def take_away(folder):
-    """Delete everything in there."""
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -26,6 +26,7 @@ from storage import collections as storage
 from storage.chroma import CollectionsSettings
 from storage.collections import open_collections, translate
 from tests.chroma_server import free_port, start_server
+from tests.files import take_away
 
 MODEL = "model@1"
 CREATED = 1_700_000_000
@@ -297,12 +298,6 @@ async def makes_anew(collections, vectors):
     await collections.reset(repository(), MODEL)
     await collections.upsert(repository(), MODEL, records(vectors))
     assert len(await collections.query(repository(), MODEL, vectors[0], 300)) == len(vectors)
-
-
-def take_away(folder):
-    """Delete the files, and the lock with them."""
-    for path in folder.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def replace_database(folder):

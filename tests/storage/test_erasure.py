@@ -236,10 +236,12 @@ async def test_nothing_of_a_dropped_collection_is_left_in_chromas_files(tmp_path
     folder = tmp_path / "chroma"
     index = open_collections(CollectionsSettings(folder=folder))
     try:
-        vectors = np.eye(384, dtype=np.float32)
+        # All different, and none as far from all others as from each: an approximate index finds its way among such alone.
+        vectors = np.random.default_rng(7).normal(size=(1_100, 384)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         for repository in (gone, kept):
             # More than Chroma keeps in its log, so that it writes folders of vectors.
-            records = [(n + 1, vectors[n % 384], 0) for n in range(1_100)]
+            records = [(n + 1, vectors[n], 0) for n in range(1_100)]
             await index.upsert(repository, "m", records)
         assert found(folder, CANARY)
         assert len(segments(folder)) == 2
@@ -249,7 +251,7 @@ async def test_nothing_of_a_dropped_collection_is_left_in_chromas_files(tmp_path
         assert found(folder, CANARY) == []
         assert len(segments(folder)) == 1
         assert await index.count(kept) == 1_100
-        assert (await index.query(kept, "m", vectors[3], 3))[0][1] == pytest.approx(1.0)
+        assert (await index.query(kept, "m", vectors[3], 3))[0] == (4, pytest.approx(1.0))
         await index.upsert(gone, "m", [(1, vectors[0], 0)])
         assert await index.query(gone, "m", vectors[0], 1) == [(1, pytest.approx(1.0))]
     finally:
