@@ -577,7 +577,7 @@ ISOLATE, END_ISOLATE = "\u2068", "\u2069"
 SPECIAL = re.compile(r"[\\`*_{}\[\]()#!|~$]")
 OPENING = re.compile(r"^(\d*)([-+=.])")
 COMMIT = re.compile(r"[0-9a-fA-F]{4}(?=[0-9a-fA-F]{3})")
-BREAKABLE = re.compile(r"(?<=[@＠#])|(?<=[gG][hH]-)|(?<=[wW]{3})(?=\.)|(?<=:)(?=/)|(?<=:)(?=[\w+-]+:)")  # noqa: RUF001
+BREAKABLE = re.compile(r"(?<=[@＠#])|(?<=[gG][hH]-)|(?<=[wW]{3})(?=\.)|(?<=:)(?=/)|(?<=:)(?=[\w+-]+:)")  # noqa: RUF001  # the full-width sign is meant
 MODIFIERS = "\u200d\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
 

@@ -237,12 +237,6 @@ class Accounts:
             row = await connection.fetchrow(SQL["find_account"], login)
         return Account(**row) if row else None
 
-    async def accounts_of(self, ids: Sequence[int]) -> Sequence[Account]:
-        """Those of these accounts that have the App installed, by login."""
-        async with self._database.system() as connection:
-            rows = await connection.fetch(SQL["accounts_of"], list(ids))
-        return [Account(**row) for row in rows]
-
     async def tier(self, account_id: int) -> Tier:
         """The limits of the account's tier; those of the default tier where the account is not known."""
         async with self._database.account(account_id) as connection:

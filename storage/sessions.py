@@ -32,10 +32,6 @@ class Sessions:
             row = await connection.fetchrow(SQL["user"], user_id)
         return user_of(row) if row else None
 
-    async def forget_user(self, user_id: int) -> None:
-        """Nothing stays of a person, and they are signed in nowhere."""
-        await self._write(SQL["forget_user"], user_id)
-
     async def begin_refresh(self, user_id: int, old: SealedTokens) -> bool:
         """Take the turn to have the tokens renewed, for half a minute."""
         return await self._exchange("begin_refresh", user_id, old.access, old.refresh)
@@ -72,10 +68,6 @@ class Sessions:
     async def close(self, digest: bytes) -> None:
         """Sign out here."""
         await self._write(SQL["close"], digest)
-
-    async def close_all(self, user_id: int) -> None:
-        """Sign a person out everywhere."""
-        await self._write(SQL["close_all"], user_id)
 
     async def _write(self, query: str, *values: Any) -> None:
         async with self._database.system() as connection:

@@ -73,11 +73,11 @@ TALK = pattern(
     "share (?:your|our|some) experiences?", "what do (?:you|people|folks|others)(?: all)? think", "pros and cons", "trade-?offs",
 )  # fmt: skip
 
-QUESTION_MARKS = ("?", "？", "؟")  # noqa: RUF001
+QUESTION_MARKS = ("?", "？", "؟")  # noqa: RUF001  # full-width marks are meant
 
 TITLE_PREFIX = re.compile(
     r"(?:\[\s*(?:rfc|proposal|idea|suggestion|enhancement|feature(?: request)?|question|discussion)\s*\]"
-    r"|(?:rfc|proposal|idea|suggestion|enhancement|feature(?: request)?|question|discussion)(?:\([^()]{0,30}\))?\s*[:：])",  # noqa: RUF001
+    r"|(?:rfc|proposal|idea|suggestion|enhancement|feature(?: request)?|question|discussion)(?:\([^()]{0,30}\))?\s*[:：])",  # noqa: RUF001  # full-width marks are meant
     re.IGNORECASE,
 )
 TITLE_WORD = pattern(

@@ -273,10 +273,6 @@ class Accounts(Protocol):
         """The account of that login, in upper or lower case; None while the App is not installed there."""
         ...
 
-    async def accounts_of(self, ids: Sequence[int]) -> Sequence[Account]:
-        """Those of these accounts that have the App installed, by login."""
-        ...
-
 
 class Repositories(Protocol):
     """Repository rows."""
@@ -720,10 +716,6 @@ class Sessions(Protocol):
         """The person; None where they never signed in or were forgotten."""
         ...
 
-    async def forget_user(self, user_id: int) -> None:
-        """Nothing stays of a person, and they are signed in nowhere."""
-        ...
-
     async def begin_refresh(self, user_id: int, old: SealedTokens) -> bool:
         """Take the turn to have the tokens renewed, for half a minute: a refresh token is good for one use.
 
@@ -753,10 +745,6 @@ class Sessions(Protocol):
 
     async def close(self, digest: bytes) -> None:
         """Sign out here."""
-        ...
-
-    async def close_all(self, user_id: int) -> None:
-        """Sign a person out everywhere."""
         ...
 
 

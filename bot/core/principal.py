@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import Literal
+
+ScopeWord = Literal["read", "write", "admin"]
+
+WORDS: tuple[ScopeWord, ...] = ("read", "write", "admin")
 
 
 class Scope(IntEnum):
@@ -12,9 +17,9 @@ class Scope(IntEnum):
     ADMIN = 3
 
     @property
-    def word(self) -> str:
+    def word(self) -> ScopeWord:
         """The scope as the API and the command line write it."""
-        return self.name.lower()
+        return WORDS[self - 1]
 
     @classmethod
     def of(cls, word: str) -> "Scope":

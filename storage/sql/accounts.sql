@@ -60,10 +60,6 @@ SELECT id, login, kind, tier FROM accounts WHERE id = $1 AND removed_at IS NULL;
 -- By the login that GitHub last told.
 SELECT id, login, kind, tier FROM accounts WHERE lower(login) = lower($1) AND removed_at IS NULL ORDER BY id LIMIT 1;
 
--- name: accounts_of
--- Those of some accounts that have the App installed.
-SELECT id, login, kind, tier FROM accounts WHERE id = ANY($1::bigint[]) AND removed_at IS NULL ORDER BY lower(login), id;
-
 -- name: set_tier
 -- No row where the account is not known.
 UPDATE accounts SET tier = $2 WHERE id = $1 RETURNING id;

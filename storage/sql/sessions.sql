@@ -11,10 +11,6 @@ ON CONFLICT (id) DO UPDATE SET
 -- A person with their tokens.
 SELECT id, login, access_token, refresh_token, access_expires_at, refresh_expires_at FROM users WHERE id = $1;
 
--- name: forget_user
--- Their sessions go along by foreign key.
-DELETE FROM users WHERE id = $1;
-
 -- name: begin_refresh
 -- Take the turn to renew tokens. No row where somebody has it, or the tokens are others by now.
 UPDATE users SET refreshing_until = clock_timestamp() + interval '30 seconds'
@@ -64,7 +60,3 @@ WHERE digest = $1 AND sessions.expires_at > now();
 -- name: close
 -- Sign out in one browser.
 DELETE FROM sessions WHERE digest = $1;
-
--- name: close_all
--- Sign out everywhere.
-DELETE FROM sessions WHERE user_id = $1;

@@ -453,17 +453,15 @@ async def test_fifty_activations_at_once_on_free_leave_three(accounts, repositor
     await elsewhere.close()
 
 
-async def test_accounts_are_found_by_login_and_by_id_while_the_app_is_installed(accounts):
+async def test_an_account_is_found_by_login_while_the_app_is_installed(accounts):
     await accounts.install(OCTO, 10, [])
     await accounts.install(CAT, 20, [])
     assert await accounts.find("OCTO") == OCTO
     assert await accounts.find("nobody") is None
     assert await accounts.find("") is None
-    assert await accounts.accounts_of([2, 1, 404]) == [CAT, OCTO]
     await accounts.uninstall(1, 10)
     assert await accounts.find("octo") is None
     assert await accounts.find("") is None
-    assert await accounts.accounts_of([1, 2]) == [CAT]
 
 
 async def test_a_name_that_changed_keeps_its_collection(accounts, repositories):

@@ -314,7 +314,6 @@ OWN_ROW = {
     ("Accounts", "rename"),
     ("Accounts", "tier"),
     ("Accounts", "set_tier"),
-    ("Accounts", "accounts_of"),
     ("Accounts", "overdue"),
     ("Accounts", "end_notice"),
     ("ApiKeys", "find"),

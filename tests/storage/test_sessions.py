@@ -60,18 +60,6 @@ async def test_nobody_unknown_is_signed_in(sessions, ann):
         await sessions.open(digest("s", ann), 404_404, LATER)
 
 
-@pytest.mark.parametrize("end", ["close_all", "forget_user"])
-async def test_a_person_is_signed_out_everywhere(sessions, ann, end):
-    other = UserRecord(next(IDS), "bob", OLD)
-    await sessions.save_user(other)
-    for user, name in ((ann, "s"), (ann, "t"), (other, "s")):
-        await sessions.open(digest(name, user), user.id, LATER)
-    await getattr(sessions, end)(ann.id)
-    assert [await sessions.find(digest(name, ann)) for name in "st"] == [None, None]
-    assert (await sessions.find(digest("s", other))).user == other
-    assert (await sessions.user(ann.id) is None) is (end == "forget_user")
-
-
 async def seen(database, key, at=None):
     async with database.system() as connection:
         if at is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import structlog
 from aiohttp import web
@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from bot.core.exchange import exported as lines_of
 from bot.core.exchange import header_line
-from bot.core.principal import Scope, Source
+from bot.core.principal import Scope, ScopeWord, Source
 from bot.web.api.call import Call, Reply, Route
 from bot.web.api.pages import Out, Page, Paging
 from bot.web.api.problems import not_found, unprocessable
@@ -36,7 +36,7 @@ class Caller(Out):
     """Who this credential is."""
 
     source: Source
-    scope: Literal["read", "write", "admin"]
+    scope: ScopeWord
     repository_id: int | None
 
 
@@ -117,7 +117,7 @@ async def got(call: Call) -> Reply:
                 issues_per_repository=tier.issues,
                 api_calls_per_minute=tier.api_calls,
             ),
-            caller=Caller(source=who.source, scope=who.scope.word, repository_id=who.repository_id),  # type: ignore[arg-type]
+            caller=Caller(source=who.source, scope=who.scope.word, repository_id=who.repository_id),
         )
     )
 

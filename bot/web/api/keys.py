@@ -1,13 +1,13 @@
 """API keys of the account: made, listed, revoked. The text of a key is shown once, in the answer that makes it."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from bot.core.access import ApiKey, NewApiKey
 from bot.core.api_keys import digest, mint
-from bot.core.principal import Scope
+from bot.core.principal import Scope, ScopeWord
 from bot.web.api.call import Call, Reply, Route
 from bot.web.api.pages import Out
 from bot.web.api.problems import not_found, unprocessable
@@ -15,15 +15,13 @@ from bot.web.api.reading import Schema, lies_ahead
 
 TAG = "keys"
 
-Word = Literal["read", "write", "admin"]
-
 
 class KeyOut(Out):
     """A key without its secret."""
 
     id: str
     name: str
-    scope: Word
+    scope: ScopeWord
     repository_id: int | None = Field(
         description="The only repository it reaches; null: all of the account's."
     )
@@ -46,7 +44,7 @@ class KeyIn(Schema):
     """A new key."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
-    scope: Word
+    scope: ScopeWord
     repository_id: int | None = Field(None, ge=1, le=2**63 - 1)
     expires_at: datetime | None = Field(
         None, description="With a time zone; null: it does not end by itself."
@@ -65,7 +63,7 @@ def key_out(key: ApiKey) -> KeyOut:
     return KeyOut(
         id=key.id,
         name=key.name,
-        scope=key.scope.word,  # type: ignore[arg-type]
+        scope=key.scope.word,
         repository_id=key.repository_id,
         created_at=key.created_at,
         created_by=key.created_by,

@@ -5,10 +5,13 @@ from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from bot.web.api.call import Route
 from bot.web.api.problems import MEDIA, Problem
+
+Names = Mapping[tuple[type[BaseModel], JsonSchemaMode], Any]
+"""The reference to a model's schema, as it is read or as it is written."""
 
 TEMPLATE = "#/components/schemas/{model}"
 
@@ -67,19 +70,22 @@ def document(routes: Sequence[Route], *, version: str, server: str | None) -> di
     }
 
 
-def schemas_of(routes: Sequence[Route]) -> tuple[dict[tuple[type[BaseModel], str], Any], dict[str, Any]]:
+def schemas_of(routes: Sequence[Route]) -> tuple[Names, dict[str, Any]]:
     """Every schema that is named, once for what is read and once for what is written."""
     read = {route.body for route in routes if route.body}
     written = {route.answer for route in routes if route.answer} | {Problem}
-    wanted = [(model, "validation") for model in read] + [(model, "serialization") for model in written]
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        *((model, "validation") for model in read),
+        *((model, "serialization") for model in written),
+    ]
     named, whole = models_json_schema(
-        sorted(wanted, key=lambda item: (item[0].__name__, item[1])),  # type: ignore[arg-type]
+        sorted(wanted, key=lambda item: (item[0].__name__, item[1])),
         ref_template=TEMPLATE,
     )
-    return named, whole.get("$defs", {})  # type: ignore[return-value]
+    return {(model, mode): named[model, mode] for model, mode in wanted}, whole.get("$defs", {})
 
 
-def operation(route: Route, names: Mapping[tuple[type[BaseModel], str], Any]) -> dict[str, Any]:
+def operation(route: Route, names: Names) -> dict[str, Any]:
     """One route."""
     found: dict[str, Any] = {
         "operationId": route.name,
@@ -142,7 +148,7 @@ def header_parameters(route: Route) -> list[dict[str, Any]]:
     ]
 
 
-def responses(route: Route, names: Mapping[tuple[type[BaseModel], str], Any]) -> dict[str, Any]:
+def responses(route: Route, names: Names) -> dict[str, Any]:
     """What the route answers, and every status that it may refuse with."""
     done: dict[str, Any] = {"description": HTTPStatus(route.status).phrase, "headers": limit_headers()}
     if route.answer is not None:

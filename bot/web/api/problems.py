@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -146,6 +145,3 @@ def errors_of(values: Sequence[tuple[str, str]]) -> tuple[Fault, ...]:
 def unprocessable(*values: tuple[str, str]) -> ApiError:
     """A body whose fields fit the schema, but not each other or what there is."""
     return ApiError(422, "invalid", values[0][1], errors=errors_of(values))
-
-
-Answer = Mapping[str, Any]

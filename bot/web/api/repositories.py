@@ -176,7 +176,7 @@ def settings_out(call: Call, repository: Repository) -> SettingsOut:
     """What people want of a repository now."""
     wish = repository.wish(call.parts.clock())
     return SettingsOut(
-        mode=wish if wish in ("comment", "shadow") else "auto",  # type: ignore[arg-type]
+        mode="comment" if wish == "comment" else "shadow" if wish == "shadow" else "auto",
         shadow_until=repository.override_until if wish == "shadow" else None,
         public_search=repository.public_search,
     )

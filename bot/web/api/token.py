@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import Field, StringConstraints
 
 from bot.core.identity import WorkflowIdentity
-from bot.core.principal import Principal, Scope, Source
+from bot.core.principal import Principal, Scope, ScopeWord, Source
 from bot.core.records import Account, InstallationState
 from bot.web.api import gate
 from bot.web.api.call import Call, Parts, Reply, Route
@@ -20,7 +20,6 @@ from bot.web.session import is_secure, session_of
 
 TAG = "tokens"
 
-Word = Literal["read", "write", "admin"]
 Credential = Annotated[str, StringConstraints(min_length=1, max_length=8_000)]
 
 LIFETIME = 900
@@ -36,7 +35,9 @@ class TokenIn(Schema):
     account: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = Field(
         None, description="A signed-in person says for which account (its login)."
     )
-    scope: Word | None = Field(None, description="Less than the credential allows; by default all of it.")
+    scope: ScopeWord | None = Field(
+        None, description="Less than the credential allows; by default all of it."
+    )
     repository_id: int | None = Field(None, ge=1, le=2**63 - 1, description="Only this repository.")
 
 
@@ -46,7 +47,7 @@ class TokenOut(Out):
     access_token: str
     token_type: Literal["Bearer"]
     expires_in: int = Field(description="Seconds.")
-    scope: Word
+    scope: ScopeWord
     account_id: int
     repository_id: int | None
 
@@ -67,7 +68,7 @@ async def issue(call: Call) -> Reply:
             access_token=token,
             token_type="Bearer",  # noqa: S106  # a kind, not a secret
             expires_in=min(LIFETIME, max(0, left)),
-            scope=principal.scope.word,  # type: ignore[arg-type]
+            scope=principal.scope.word,
             account_id=principal.account_id,
             repository_id=principal.repository_id,
         )
